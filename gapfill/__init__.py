@@ -1,0 +1,60 @@
+"""A pluggable zoo of image inpainters: one interface, one trainer, one honest comparison.
+
+    model = gapfill.create("dcgan").fit(loader)
+    filled = model.inpaint(images, masks)      # masks: 1 = missing
+
+The public names are loaded when they are used, so that `import gapfill` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from gapfill._version import __version__
+from gapfill.errors import GapfillError, UsageError
+
+if TYPE_CHECKING:
+    from gapfill.data import Stream, open_table
+    from gapfill.inpainter import Inpainter
+    from gapfill.registry import create, list_models, load, register
+    from gapfill.types import Batch, Terms, Update
+
+_HOMES = {
+    "Batch": "types",
+    "Inpainter": "inpainter",
+    "Stream": "data.stream",
+    "Terms": "types",
+    "Update": "types",
+    "create": "registry",
+    "list_models": "registry",
+    "load": "registry",
+    "open_table": "data.table",
+    "register": "registry",
+}
+
+__all__ = [
+    "Batch",
+    "GapfillError",
+    "Inpainter",
+    "Stream",
+    "Terms",
+    "Update",
+    "UsageError",
+    "__version__",
+    "create",
+    "list_models",
+    "load",
+    "open_table",
+    "register",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gapfill' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"gapfill.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,164 @@
+"""Files that survive: written in one piece, with their own SHA-256 inside, never unpickled.
+
+A run's checkpoint is a short header and what `torch.save` writes; published weights are
+safetensors with the hash and the configuration in the metadata.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gapfill.errors import GapfillError
+
+_MAGIC = b"gapfill checkpoint 1\n"
+_TEMPORARY = ".partial-"
+
+
+class DamagedError(GapfillError):
+    """A file's content is not what was written."""
+
+
+def write_atomic(path: Path, *pieces: bytes | memoryview) -> None:
+    """Write `pieces` to `path` so that the file is there whole or not at all.
+
+    Raises:
+        GapfillError: the disk is full or the folder cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                for piece in pieces:
+                    file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())
+            # mkstemp makes the file private; what a run writes is as readable as any other file.
+            Path(name).chmod(0o666 & ~_umask())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise GapfillError(f"cannot write {path}: {error.strerror or error}.") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file in one piece."""
+    write_atomic(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON in one piece."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def sweep(folder: Path) -> None:
+    """Delete what an interrupted `write_atomic` left behind in `folder`."""
+    for path in folder.glob(_TEMPORARY + "*"):
+        path.unlink(missing_ok=True)
+
+
+def save(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint: tensors and plain values, nothing that needs code to load."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    data = buffer.getbuffer()
+    write_atomic(path, _MAGIC, hashlib.sha256(data).hexdigest().encode() + b"\n", data)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint that `save` wrote, onto the CPU.
+
+    Raises:
+        DamagedError: the file is cut short or a bit of it has changed.
+    """
+    data = _read(path)
+    head = len(_MAGIC) + 65
+    if not data.startswith(_MAGIC) or len(data) < head:
+        raise DamagedError(f"checkpoint {path} is damaged (no gapfill header).")
+    body = memoryview(data)[head:]
+    if hashlib.sha256(body).hexdigest().encode() != data[len(_MAGIC) : head - 1]:
+        raise DamagedError(f"checkpoint {path} is damaged (sha256 mismatch).")
+    return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+
+
+def save_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
+    """Write tensors as safetensors with `about` (JSON values) inside, and return their digest."""
+    from safetensors.torch import save as serialise
+
+    # safetensors refuses what is not contiguous, such as weights kept in channels_last.
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(about, sort_keys=True)
+    digest = _digest(tensors, text)
+    data = serialise(tensors, metadata={"gapfill": text, "sha256": digest})
+    write_atomic(path, data)
+    return digest
+
+
+def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_weights` wrote: the tensors and `about`.
+
+    Raises:
+        DamagedError: the file is no safetensors file, or its content has changed.
+        GapfillError: it was not written by gapfill.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise GapfillError(f"there are no weights at {path}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, UnicodeDecodeError, RuntimeError) as error:
+        raise DamagedError(f"weights {path} are damaged ({error}).") from error
+    if "gapfill" not in metadata or "sha256" not in metadata:
+        raise GapfillError(f"{path} was not written by gapfill: it says nothing of its model.")
+    if _digest(tensors, metadata["gapfill"]) != metadata["sha256"]:
+        raise DamagedError(f"weights {path} are damaged (sha256 mismatch).")
+    return tensors, json.loads(metadata["gapfill"])
+
+
+def digest_of(path: Path) -> str | None:
+    """The digest that a file of weights carries inside, or None where there is no file."""
+    from safetensors import safe_open
+
+    if not path.is_file():
+        return None
+    with safe_open(path, framework="pt") as file:
+        return (file.metadata() or {}).get("sha256")
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise GapfillError(f"cannot read {path}: {error.strerror or error}.") from error
+
+
+def _umask() -> int:
+    current = os.umask(0o022)
+    with contextlib.suppress(OSError):
+        os.umask(current)
+    return current

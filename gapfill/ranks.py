@@ -1,0 +1,123 @@
+"""Processes that train together, started by `torchrun`; alone, every function is a no-op."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+from gapfill.errors import UsageError
+
+
+def start(device: str = "auto") -> torch.device:
+    """Join the processes that `torchrun` started, if it did, and return this one's device.
+
+    Args:
+        device: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:<index>`.
+
+    Raises:
+        UsageError: no such device here.
+    """
+    chosen = resolve(device)
+    if distributed.is_available() and distributed.is_initialized():
+        return (
+            torch.device("cuda", torch.cuda.current_device()) if chosen.type == "cuda" else chosen
+        )
+    from timm.utils.distributed import init_distributed_device_so, is_distributed_env
+
+    if not is_distributed_env():
+        return chosen
+    return torch.device(init_distributed_device_so(chosen.type)["device"])
+
+
+def stop() -> None:
+    """Leave the other processes."""
+    if world() > 1:
+        distributed.destroy_process_group()
+
+
+def resolve(device: str | torch.device) -> torch.device:
+    """The torch device that a name means, checked against this machine.
+
+    Raises:
+        UsageError: an unknown name, or CUDA where PyTorch sees none.
+    """
+    name = str(device)
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(name)
+    except RuntimeError:
+        chosen = None
+    if chosen is None or chosen.type not in ("cpu", "cuda"):
+        raise UsageError(f"unknown device '{name}'. Known: auto, cpu, cuda, cuda:<index>.")
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"--device {name} asked, but this PyTorch sees no CUDA device.")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise UsageError(f"--device {name} asked, but there are {count} CUDA devices, from cuda:0.")
+    return chosen
+
+
+def world() -> int:
+    """How many processes train together."""
+    ready = distributed.is_available() and distributed.is_initialized()
+    return distributed.get_world_size() if ready else 1
+
+
+def rank() -> int:
+    """This process's number, from 0."""
+    return distributed.get_rank() if world() > 1 else 0
+
+
+def broadcast(module: nn.Module) -> None:
+    """Give every process the weights and buffers of the first."""
+    if world() > 1:
+        for tensor in module.state_dict().values():
+            distributed.broadcast(tensor, 0)
+
+
+def average(tensors: Iterable[Tensor | None]) -> None:
+    """Replace each tensor by its mean over the processes, in place."""
+    if world() == 1:
+        return
+    present = [tensor for tensor in tensors if tensor is not None]
+    if not present:
+        return
+    flat = torch.cat([tensor.reshape(-1) for tensor in present])
+    distributed.all_reduce(flat)
+    flat /= world()
+    pieces = flat.split([tensor.numel() for tensor in present])
+    for tensor, piece in zip(present, pieces, strict=True):
+        tensor.copy_(piece.view_as(tensor))
+
+
+def agree(value: Any) -> Any:
+    """The first process's `value`, for decisions that all must take alike."""
+    if world() == 1:
+        return value
+    box = [value]
+    distributed.broadcast_object_list(box, 0)
+    return box[0]
+
+
+def anyone(flag: bool) -> bool:
+    """Whether `flag` holds in any process."""
+    if world() == 1:
+        return flag
+    backend = distributed.get_backend()
+    device = torch.device("cuda", torch.cuda.current_device()) if backend == "nccl" else "cpu"
+    box = torch.tensor(float(flag), device=device)
+    distributed.all_reduce(box, distributed.ReduceOp.MAX)
+    return bool(box.item())
+
+
+def total(tensor: Tensor) -> Tensor:
+    """The sum of `tensor` over the processes; gradients flow through it."""
+    if world() == 1:
+        return tensor
+    from torch.distributed.nn.functional import all_reduce
+
+    return all_reduce(tensor)
