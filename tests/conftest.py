@@ -1,0 +1,18 @@
+"""What every test gets: a cache folder of its own, and one thread."""
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path_factory, monkeypatch):
+    """Nothing that a test does may read or write the user's cache or data."""
+    monkeypatch.setenv("GAPFILL_HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.delenv("GAPFILL_DATA", raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def few_threads():
+    """Tiny tensors: more threads only wait for each other."""
+    torch.set_num_threads(1)
