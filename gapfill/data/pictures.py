@@ -1,0 +1,325 @@
+"""Single pictures: any file that Pillow opens becomes upright 8-bit RGB, or a mask."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from gapfill.errors import GapfillError, UsageError
+
+_CHUNK = 64  # pictures a thread takes at a time
+CELEBA_SIZE = (178, 218)
+# The 128×128 box centred on (89, 121) that the PGGAN and StyleGAN dataset tools take.
+CELEBA_BOX = (25, 57, 153, 185)
+
+_ORIENTATION = 0x0112  # the EXIF tag
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+class PictureError(GapfillError):
+    """One picture could not be read; `reason` says why, without the picture's name."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"cannot read {name}: {reason}.")
+        self.reason = reason
+
+
+def read_picture(source: Path | bytes | BinaryIO, name: str = "") -> Image.Image:
+    """Read one picture as RGB, upright by its EXIF orientation.
+
+    Transparent parts show white. 16-bit grey is scaled by 1/257. Floating-point grey counts as
+    [0, 1] or [0, 255] where it fits, and is stretched from its own minimum to maximum elsewhere.
+
+    Args:
+        source: a path, a file's content, or an open binary file.
+        name: what errors call the picture; a path speaks for itself.
+
+    Raises:
+        PictureError: the file is missing, damaged, cut short or not a picture.
+    """
+    with _reading(source, name):
+        return _to_rgb(_load(source))
+
+
+def read_mask(source: Path | bytes | BinaryIO, size: tuple[int, int] | None = None) -> torch.Tensor:
+    """Read a mask as float32 `[1, 1, H, W]`, 1 = missing, upright by its EXIF orientation.
+
+    White (128 or more of 255) is missing. In a picture with transparent parts, unpainted is known:
+    where all that was painted has one colour, whatever it is, the paint is what is missing;
+    otherwise the colours decide, seen over black.
+
+    Args:
+        source: a path, a file's content, or an open binary file.
+        size: the photo's (width, height), which the mask must have.
+
+    Raises:
+        PictureError: the file is missing, damaged, cut short or not a picture.
+        UsageError: the mask's size is not `size`.
+    """
+    with _reading(source, ""):
+        mask = _mask_levels(_load(source)) >= 128
+    height, width = mask.shape
+    if size is not None and (width, height) != tuple(size):
+        raise UsageError(
+            f"mask is {width}×{height} but the photo is {size[0]}×{size[1]} "
+            "(after EXIF rotation). They must match."
+        )
+    return torch.from_numpy(mask.astype(np.float32))[None, None]
+
+
+def check_crop(crop: str) -> str:
+    """Return `crop` if it names a crop: "auto", "celeba", "center", or a number of pixels.
+
+    >>> check_crop("108")
+    '108'
+
+    Raises:
+        UsageError: it names none.
+    """
+    if crop in ("auto", "celeba", "center") or (crop.isdecimal() and int(crop) > 0):
+        return crop
+    raise UsageError(
+        f"crop is {crop!r}; allowed are 'auto', 'celeba', 'center', or the side of a centred "
+        "square in pixels such as '108'."
+    )
+
+
+def crop_for(picture_size: tuple[int, int]) -> str:
+    """Say what "auto" means for a picture of this (width, height).
+
+    >>> crop_for((178, 218)), crop_for((640, 480))
+    ('celeba', 'center')
+    """
+    return "celeba" if picture_size == CELEBA_SIZE else "center"
+
+
+def crop_and_resize(picture: Image.Image, size: int, crop: str) -> np.ndarray:
+    """Cut a square out of an RGB picture and resize it to uint8 `[size, size, 3]`.
+
+    A side that is a multiple of `size` is reduced by the exact mean over its area; any other is
+    resampled bicubically, with antialiasing where it shrinks.
+
+    Raises:
+        UsageError: no such crop, or the picture is too small for it.
+    """
+    box = _box(picture.size, check_crop(crop))
+    factor, rest = divmod(box[2] - box[0], size)
+    if rest == 0:
+        picture = picture.reduce(factor, box=box)
+    else:
+        picture = picture.resize((size, size), Image.Resampling.BICUBIC, box=box)
+    return np.asarray(picture)
+
+
+@dataclass(frozen=True)
+class Squares:
+    """Many pictures cut to one size: uint8 `[N, 3, S, S]`, with rows in `failures` left undefined.
+
+    `crop` is the one that all had, or "auto" where they differ.
+    """
+
+    images: torch.Tensor
+    failures: dict[int, str]
+    crop: str
+
+
+def read_squares(
+    read: Callable[[str], bytes],
+    names: Sequence[str],
+    size: int,
+    crop: str,
+    title: str = "pictures",
+    progress: bool | None = None,
+) -> Squares:
+    """Read, cut and resize many pictures on all CPUs; Pillow releases the GIL while it decodes.
+
+    `read` gives a file's content by its name and must bear several threads. With `progress` None
+    there is a bar in a terminal only.
+    """
+    from tqdm import tqdm
+
+    images = torch.empty((len(names), 3, size, size), dtype=torch.uint8)
+    rows = images.numpy()
+    crops: set[str] = set()
+    failures: dict[int, str] = {}
+
+    def fill(chunk: range) -> int:
+        for i in chunk:
+            try:
+                picture = read_picture(read(names[i]), names[i])
+                rows[i] = crop_and_resize(picture, size, crop).transpose(2, 0, 1)
+                crops.add(crop_for(picture.size) if crop == "auto" else crop)
+            except Exception as error:  # One bad picture, whatever it raises, costs only itself.
+                failures[i] = reason_of(error)
+        return len(chunk)
+
+    if progress is None and os.environ.get("CI"):
+        progress = False
+    pool = ThreadPoolExecutor(_cpus())
+    try:
+        hidden = None if progress is None else not progress
+        with tqdm(total=len(names), desc=f"reading {title}", unit="img", disable=hidden) as bar:
+            chunks = [range(len(names))[i : i + _CHUNK] for i in range(0, len(names), _CHUNK)]
+            with quiet_pillow:
+                for done in pool.map(fill, chunks):
+                    bar.update(done)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return Squares(images, failures, crops.pop() if len(crops) == 1 else "auto")
+
+
+def reason_of(error: Exception) -> str:
+    """Say in a few words why a file could not be read."""
+    if isinstance(error, PictureError):
+        return error.reason
+    if isinstance(error, UnidentifiedImageError):
+        return "not a picture in a format that Pillow knows"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = re.sub(r" \(\d+ bytes not processed\)", "", str(error))
+    return " ".join(text.split()).rstrip(".") or type(error).__name__
+
+
+def _cpus() -> int:
+    if sys.version_info >= (3, 13):
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _box(size: tuple[int, int], crop: str) -> tuple[int, int, int, int]:
+    width, height = size
+    if crop == "auto":
+        crop = crop_for(size)
+    if crop == "celeba":
+        if size != CELEBA_SIZE:
+            raise UsageError(f"crop 'celeba' needs pictures of 178×218; this is {width}×{height}")
+        return CELEBA_BOX
+    side = min(size) if crop == "center" else int(crop)
+    if side > min(size):
+        raise UsageError(f"crop '{side}' is larger than the picture of {width}×{height}")
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side
+
+
+def _load(source: Path | bytes | BinaryIO) -> Image.Image:
+    """Decode fully (`verify` passes half a JPEG) and turn upright, in the file's own mode."""
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+        picture.load()
+        turn = _UPRIGHT.get(_orientation(picture))
+        return picture if turn is None else picture.transpose(turn)
+
+
+def _orientation(picture: Image.Image) -> int:
+    try:
+        return picture.getexif().get(_ORIENTATION, 1)
+    except Exception:  # Damaged EXIF raises almost anything; the pixels are still good.
+        return 1
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode in _DEEP_MODES:
+        picture = Image.fromarray(_deep_levels(picture)).convert("RGB")
+    elif picture.has_transparency_data:
+        picture = _over(picture.convert("RGBA"), "white")
+    elif picture.mode != "RGB":
+        picture = picture.convert("RGB")
+    # Whoever honours an orientation that is still noted here would turn the picture twice.
+    picture.info = {}
+    return picture
+
+
+def _deep_levels(picture: Image.Image) -> np.ndarray:
+    """Bring a picture of more than 8 bits to uint8; `convert` would clip it."""
+    values = np.nan_to_num(np.asarray(picture).astype(np.float64))
+    if picture.mode != "F":
+        values = values / 257
+    elif values.min() >= 0 and values.max() <= 1:
+        values = values * 255
+    elif values.min() < 0 or values.max() > 255:
+        values = np.interp(values, (values.min(), values.max()), (0, 255))
+    return np.rint(values).clip(0, 255).astype(np.uint8)
+
+
+def _over(picture: Image.Image, colour: str) -> Image.Image:
+    ground = Image.new("RGBA", picture.size, colour)
+    return Image.alpha_composite(ground, picture).convert("RGB")
+
+
+def _mask_levels(picture: Image.Image) -> np.ndarray:
+    if picture.mode in _DEEP_MODES or not picture.has_transparency_data:
+        return np.asarray(_to_rgb(picture).convert("L"))
+    picture = picture.convert("RGBA")
+    pixels = np.asarray(picture)
+    alpha = pixels[..., 3]
+    painted = pixels[alpha >= 128, :3]
+    if alpha.min() < 255 and (painted == painted[:1]).all():
+        return alpha
+    return np.asarray(_over(picture, "black").convert("L"))
+
+
+@contextmanager
+def _reading(source: Path | bytes | BinaryIO, name: str) -> Iterator[None]:
+    """Turn whatever a damaged file raises into one PictureError."""
+    if not name:
+        name = str(source) if isinstance(source, Path) else getattr(source, "name", "the picture")
+    try:
+        with quiet_pillow:
+            yield
+    except Exception as error:
+        # Mutated files raise OSError, SyntaxError, struct.error, DecompressionBombError, …
+        raise PictureError(name, reason_of(error)) from error
+
+
+class _QuietPillow:
+    """Hide Pillow's warnings about single files while any thread is reading.
+
+    Warning filters belong to the whole process, so the first thread in sets them and the last
+    one out restores them; each thread restoring for itself could restore another's.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._depth = 0
+        self._saved = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._depth == 0:
+                self._saved = warnings.catch_warnings()
+                self._saved.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+            self._depth += 1
+
+    def __exit__(self, *exc_info: object) -> None:
+        with self._lock:
+            self._depth -= 1
+            if self._depth == 0:
+                self._saved.__exit__(None, None, None)
+
+
+quiet_pillow = _QuietPillow()

@@ -1,0 +1,226 @@
+"""Batches for training: from a table in memory, or from any iterable of image batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from gapfill import masks, ranks
+from gapfill.errors import UsageError
+from gapfill.randomness import mix
+from gapfill.types import Batch
+
+
+class Source(Protocol):
+    """Pictures by step: what `Stream` and `Replay` have in common."""
+
+    def batch(self, step: int) -> Tensor:
+        """This process's share of the pictures of `step`, [N, 3, H, W]."""
+        ...
+
+    def __len__(self) -> int:
+        """Batches an epoch; 0 where nobody knows."""
+        ...
+
+
+class Stream:
+    """A table's pictures as batches without end, where batch n depends on (seed, n) alone.
+
+    A run that is resumed at step n therefore sees what an uninterrupted run sees. The table stays
+    where it is put (`device`), and gathering and flipping happen there.
+
+    Args:
+        images: uint8 [M, 3, S, S], for instance `table.part("train").images`.
+        batch_size: pictures a step, over all processes together.
+        seed: names the order and the flips.
+        flip: mirror every second picture, at random.
+        device: where the table shall live.
+
+    Raises:
+        UsageError: no pictures, or a batch that the processes cannot share evenly.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        batch_size: int = 64,
+        seed: int = 0,
+        flip: bool = True,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        check_images(images)
+        if batch_size % ranks.world():
+            raise UsageError(
+                f"batch_size {batch_size} cannot be shared by {ranks.world()} processes evenly."
+            )
+        self.images = images.to(device)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.flip = flip
+        self._epoch = -1
+        self._order = torch.empty(0, dtype=torch.int64)
+
+    def __len__(self) -> int:
+        return max(1, len(self.images) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self.batch(step) for step in range(len(self)))
+
+    def batch(self, step: int) -> Tensor:
+        """This process's share of batch `step`, uint8 [N, 3, S, S]."""
+        epoch, place = divmod(step, len(self))
+        share = self.batch_size // ranks.world()
+        start = place * self.batch_size + ranks.rank() * share
+        # A table smaller than a batch is gone through several times in one.
+        at = torch.arange(start, start + share) % len(self.images)
+        picked = self.images[self._permutation(epoch)[at].to(self.images.device)]
+        if not self.flip:
+            return picked
+        counter = picture_numbers(step, share, picked.device)
+        mirrored = masks.uniform(mix(self.seed, "flip"), counter, 1) < 0.5
+        return torch.where(mirrored[:, :, None, None], picked.flip(-1), picked)
+
+    def _permutation(self, epoch: int) -> Tensor:
+        if epoch != self._epoch:
+            generator = torch.Generator().manual_seed(mix(self.seed, "order", epoch))
+            self._order = torch.randperm(len(self.images), generator=generator)
+            self._epoch = epoch
+        return self._order
+
+
+class Replay:
+    """Any iterable of image batches, read again and again.
+
+    Batches may be tensors or (images, labels) pairs, as torchvision's loaders yield them. A batch
+    of another size than the first, such as an epoch's short last one, is left out: BatchNorm
+    cannot work with a batch of one, and fixed sizes keep compilation possible. A resumed run
+    skips what was read; it is the same run only where the loader itself repeats its order.
+    """
+
+    def __init__(self, loader: Iterable[Any]) -> None:
+        if not isinstance(loader, Iterable):
+            raise UsageError(
+                f"fit takes an iterable of image batches, not {type(loader).__name__}."
+            )
+        self.loader = loader
+        self._position = -1
+        self._last: Tensor | None = None
+        self._iterator: Iterator[Any] | None = None
+        self._size: int | None = None
+
+    def __len__(self) -> int:
+        try:
+            return len(self.loader)  # type: ignore[arg-type]
+        except TypeError:
+            return 0
+
+    def batch(self, step: int) -> Tensor:
+        """The pictures of `step`, as the loader gave them."""
+        if step < self._position:
+            self._position, self._iterator = -1, None
+        while self._position < step or self._last is None:
+            self._last = self._next()
+            self._position += 1
+        return self._last
+
+    def epoch(self) -> Iterator[Tensor]:
+        """One pass, short batches included."""
+        for item in self.loader:
+            images = _images(item)
+            check_images(images)
+            yield images
+
+    def _next(self) -> Tensor:
+        for _ in range(2):
+            if self._iterator is None:
+                self._iterator = iter(self.loader)
+            for item in self._iterator:
+                images = _images(item)
+                check_images(images)
+                self._size = self._size or len(images)
+                if len(images) == self._size:
+                    return images
+            if self._iterator is self.loader:
+                raise UsageError(
+                    f"the loader ran out after {self._position + 1} batches and is an iterator, "
+                    "which cannot be read again. Give a list or a DataLoader, or fewer steps."
+                )
+            self._iterator = None
+        raise UsageError("the loader gave no image batches.")
+
+
+def _images(item: Any) -> Any:
+    """The pictures of what a loader yields: a tensor, or the first of several things."""
+    return item[0] if isinstance(item, list | tuple) and item else item
+
+
+def open_source(loader: Any, device: torch.device) -> Source:
+    """Make a `Source` of what the user handed to `fit`."""
+    if isinstance(loader, Stream):
+        loader.images = loader.images.to(device)
+        return loader
+    return Replay(loader)
+
+
+class MaskedBatches:
+    """Training batches: pictures in [-1, 1] with a mask each, by step.
+
+    Args:
+        source: gives the pictures.
+        kind: what `masks.draw` takes, a kind or a mixture.
+        seed: names the masks.
+        device: where the batches are wanted.
+    """
+
+    def __init__(self, source: Source, kind: str, seed: int, device: torch.device) -> None:
+        masks.check(kind)
+        self.source = source
+        self.kind = kind
+        self.seed = mix(seed, "training masks")
+        self.device = device
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of `step`, on the device."""
+        images = self.source.batch(step).to(self.device, non_blocking=True)
+        counter = picture_numbers(step, len(images), self.device)
+        mask = masks.draw(self.kind, counter, images.shape[-1], self.seed)
+        return Batch(to_network(images), mask)
+
+
+def picture_numbers(step: int, share: int, device: torch.device) -> Tensor:
+    """A number for each picture of this process's share that no other picture of the run has."""
+    start = (step * ranks.world() + ranks.rank()) * share
+    return torch.arange(start, start + share, device=device)
+
+
+def to_network(images: Tensor) -> Tensor:
+    """Public pictures, uint8 or float in [0, 1], as networks see them: float in [-1, 1]."""
+    scaled = images.float() / 127.5 if images.dtype == torch.uint8 else images.float() * 2
+    return (scaled - 1).contiguous(memory_format=torch.channels_last)
+
+
+def check_images(images: Any) -> None:
+    """Refuse what is no batch of RGB pictures, uint8 or float in [0, 1].
+
+    Raises:
+        UsageError: says what came and what is wanted.
+    """
+    if not isinstance(images, Tensor):
+        raise UsageError(f"images must be a tensor [N, 3, H, W]; got {type(images).__name__}.")
+    if images.ndim != 4 or images.shape[1] != 3 or not images.numel():
+        raise UsageError(f"images must be [N, 3, H, W], RGB; got {list(images.shape)}.")
+    if images.dtype == torch.uint8:
+        return
+    kind = str(images.dtype).removeprefix("torch.")
+    if not images.is_floating_point():
+        raise UsageError(f"images must be uint8 or float in [0, 1]; got {kind}.")
+    low, high = torch.aminmax(images)
+    if not (low >= 0 and high <= 1):
+        cure = "Divide by 255" if high > 2 else "Use (x + 1) / 2 if they are in [-1, 1]"
+        minus = f"{low.item():.1f} to {high.item():.1f}".replace("-", "−")
+        raise UsageError(
+            f"images must be uint8 or float in [0, 1]; got {kind} with values {minus}. {cure}."
+        )
