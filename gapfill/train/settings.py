@@ -1,0 +1,92 @@
+"""How to train: every setting of the trainer and its default, in one place."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+
+from gapfill.config import Range
+from gapfill.errors import UsageError
+
+DEFAULT_EPOCHS = 25.0
+
+
+@dataclass(frozen=True)
+class Training:
+    """How to train. At most one of `steps`, `epochs` and `budget` says how long.
+
+    Attributes:
+        steps: optimiser steps.
+        epochs: passes over the training pictures (default 25).
+        budget: time such as `90s`, `10m` or `1h`, turned into steps once, by timing the first.
+        seed: names masks, order, flips and noise.
+        device: `auto`, `cpu`, `cuda` or `cuda:<index>`.
+        precision: `bf16` is autocast with float32 weights; `auto` takes it where it is fast.
+        schedule: how the learning rate falls to zero after the warm-up.
+        warmup: share of the steps over which the learning rate rises.
+        clip: largest gradient norm of an update; 0 clips nothing.
+        ema: decay of the averaged weights, which are the result; 0 keeps the last weights.
+        watch: how many times a run is scored on validation pictures.
+        log_every: steps between two lines of the log.
+        save_seconds: time between two checkpoints.
+    """
+
+    steps: Annotated[int | None, Range(1)] = None
+    epochs: Annotated[float | None, Range(0.001)] = None
+    budget: str | None = None
+    seed: Annotated[int, Range(0)] = 0
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    schedule: Literal["cosine", "linear"] = "cosine"
+    warmup: Annotated[float, Range(0, 0.5)] = 0.02
+    clip: Annotated[float, Range(0)] = 0.0
+    ema: Annotated[float, Range(0, 0.99999)] = 0.998
+    watch: Annotated[int, Range(0)] = 20
+    log_every: Annotated[int, Range(1)] = 20
+    save_seconds: Annotated[float, Range(0)] = 60.0
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("steps", "epochs", "budget") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise UsageError(f"give one of steps, epochs and budget, not {' and '.join(given)}.")
+        if self.budget is not None:
+            seconds(self.budget)
+
+    @property
+    def limit(self) -> str:
+        """How long, in words."""
+        if self.steps is not None:
+            return f"{self.steps:,} steps each"
+        if self.budget is not None:
+            return f"{self.budget} of training each"
+        return f"{self.epochs or DEFAULT_EPOCHS:g} epochs each"
+
+
+def seconds(text: str) -> float:
+    """The seconds in a time such as `90s`, `10m`, `1.5h`.
+
+    >>> seconds("10m")
+    600.0
+
+    Raises:
+        UsageError: anything else.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", text.strip())
+    if not match or not float(match[1]):
+        raise UsageError(f"budget must be a time such as 90s, 10m or 1h; got '{text}'.")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """What `auto` means on `device`: bf16 where the hardware multiplies it, else fp32."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    # PyTorch has no public question for the CPU's bf16 instructions.
+    tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    fast = any(getattr(torch.cpu, test, bool)() for test in tests)
+    return "bf16" if fast else "fp32"

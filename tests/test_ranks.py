@@ -1,0 +1,80 @@
+"""Two processes with half a batch each train as one with the whole batch."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+import gapfill
+from gapfill.checkpoint import load
+from gapfill.nets import BatchNorm2d
+
+SCRIPT = """
+import sys, torch
+import gapfill
+from gapfill import checkpoint, ranks, testing
+from gapfill.data import Stream
+from gapfill.randomness import seeded
+torch.set_num_threads(1)
+ranks.start("cpu")
+name, out = sys.argv[1:]
+with seeded(ranks.rank()):  # other weights in each, until the first one's are sent
+    model = gapfill.create(name, size=32, width=4)
+with seeded(0):
+    first = gapfill.create(name, size=32, width=4)
+if ranks.rank() == 0:
+    model = first
+stream = Stream(testing.pictures(model, 24), 8)
+model.fit(stream, quiet=True, steps=4, precision="fp32", device="cpu", mask="rect", ema=0.0)
+if ranks.rank() == 0:
+    checkpoint.save(__import__("pathlib").Path(out), model.state_dict())
+ranks.stop()
+"""
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def run(name, out, processes):
+    port = str(free_port())
+    workers = []
+    for rank in range(processes):
+        world = {
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(processes),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+            "GLOO_SOCKET_IFNAME": "lo",
+        }
+        environment = os.environ | (world if processes > 1 else {})
+        workers.append(
+            subprocess.Popen([sys.executable, "-c", SCRIPT, name, str(out)], env=environment)
+        )
+    assert [worker.wait(120) for worker in workers] == [0] * processes
+    return load(out)
+
+
+@pytest.mark.parametrize("name", ["gan", "dcgan"])
+def test_two_processes_train_as_one_with_the_same_global_batch(name, tmp_path):
+    one, two = run(name, tmp_path / "one.pt", 1), run(name, tmp_path / "two.pt", 2)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        untrained = gapfill.create(name, size=32, width=4).state_dict()
+    moved = max((one[key].float() - untrained[key]).abs().max() for key in one)
+    assert moved > 1e-3
+    torch.testing.assert_close(one, two, atol=3e-4, rtol=1e-3)
+
+
+def test_alone_our_batchnorm_is_torchs_to_the_bit():
+    x = torch.randn(4, 3, 5, 5)
+    ours, torchs = BatchNorm2d(3), nn.BatchNorm2d(3)
+    assert torch.equal(ours(x), torchs(x))
+    assert torch.equal(ours.running_var, torchs.running_var)

@@ -1,0 +1,128 @@
+"""Kills, signals and processes: the same command again is the same run, bit for bit."""
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+
+import pytest
+import torch
+
+import gapfill
+from gapfill import testing
+from gapfill.data import Stream
+from gapfill.randomness import seeded
+from gapfill.train import InterruptedRun
+
+MODELS = ["cnn", "gan", "dcgan"]
+STEPS = 30
+
+
+def fit_small(name, folder, **training):
+    """One small, exactly repeatable run."""
+    torch.set_num_threads(1)
+    with seeded(0):
+        narrow = {"critic_width": 4} if name == "dcgan" else {}
+        model = gapfill.create(name, size=32, width=4, **narrow)
+    images = testing.pictures(model, 24)
+    settings = {
+        "steps": STEPS,
+        "precision": "fp32",
+        "device": "cpu",
+        "log_every": 2,
+        "watch": 5,
+        "save_seconds": 0.0,
+        "mask": "rect+brush",
+    }
+    return model.fit(
+        Stream(images, 4), out=folder, quiet=True, val=images[:4], **(settings | training)
+    )
+
+
+def work(name, folder):
+    fit_small(name, folder).save(folder / "model")
+
+
+@pytest.fixture(scope="module")
+def start():
+    """Start a process that has imported everything already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        [
+            "gapfill.testing",
+            "gapfill.models.gan",
+            "timm.optim",
+            "timm.utils.model_ema",
+            "timm.scheduler",
+        ]
+    )
+
+    def begin(*arguments):
+        process = context.Process(target=work, args=arguments)
+        process.start()
+        return process
+
+    return begin
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_ten_kills_at_random_moments_change_no_bit(name, start, tmp_path):
+    begun = time.perf_counter()
+    whole = start(name, tmp_path / "whole")
+    whole.join()
+    length = time.perf_counter() - begun
+    assert whole.exitcode == 0
+    chance = random.Random(name)
+    kills = 0
+    for _ in range(10):
+        process = start(name, tmp_path / "killed")
+        time.sleep(chance.uniform(0.3, 0.9) * length)
+        process.kill()
+        process.join()
+        kills += process.exitcode == -signal.SIGKILL
+        if (tmp_path / "killed" / "model").is_dir():
+            break
+    last = start(name, tmp_path / "killed")
+    last.join()
+    assert last.exitcode == 0
+    assert kills >= 1
+    one, two = (gapfill.load(tmp_path / which / "model") for which in ("whole", "killed"))
+    for key, weight in one.state_dict().items():
+        assert torch.equal(weight, two.state_dict()[key]), key
+    logs = [(tmp_path / which / "log.jsonl").read_text() for which in ("whole", "killed")]
+    assert logs[0] == logs[1]
+    assert not list((tmp_path / "killed").glob(".partial-*"))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_finishes_the_step_saves_and_is_resumed(number, code, tmp_path):
+    class Interrupting(Stream):
+        def batch(self, step):
+            if step == 11:
+                os.kill(os.getpid(), number)
+            return super().batch(step)
+
+    model = gapfill.create("cnn", size=32, width=4)
+    stream = Interrupting(testing.pictures(model, 24), 4)
+    with pytest.raises(
+        InterruptedRun, match=r"interrupted at step 12 and saved in .*same"
+    ) as caught:
+        model.fit(stream, out=tmp_path, quiet=True, steps=STEPS, precision="fp32", device="cpu")
+    assert caught.value.exit_code == code
+    assert (tmp_path / "checkpoint-00000012.pt").is_file()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    first = fit_small("gan", tmp_path)
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("checkpoint-*")}
+    second = fit_small("gan", tmp_path)
+    assert {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("checkpoint-*")} == before
+    for one, two in zip(first.state_dict().values(), second.state_dict().values(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_samples_are_written_as_it_goes(tmp_path):
+    fit_small("cnn", tmp_path)
+    assert len(list((tmp_path / "samples").glob("step-*.png"))) == 5
