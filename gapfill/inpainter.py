@@ -1,0 +1,327 @@
+"""The one interface: what every inpainter has, and the two methods that make one."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from gapfill import checkpoint, metrics, ranks
+from gapfill._version import __version__
+from gapfill.config import build, plain
+from gapfill.data.stream import MaskedBatches, check_images, open_source, to_network
+from gapfill.errors import UsageError
+from gapfill.randomness import mix, seeded
+from gapfill.train import Trainer, Training
+from gapfill.types import Batch, Update
+
+LARGEST_HOLE = 0.95
+"""The share of a picture above which a mask is taken for one the wrong way round."""
+
+
+class Inpainter(nn.Module, ABC):
+    """Fills what a mask hides. A model supplies `Config`, `fill` and, if it learns, `updates`.
+
+    Pictures are RGB, [N, 3, H, W], uint8 or float in [0, 1]; masks are [N, 1, H, W], 1 = missing.
+    Networks see [-1, 1]; only this class converts.
+    """
+
+    name: ClassVar[str]
+    """The registered name; `register` sets it."""
+    Config: ClassVar[type]
+    """A frozen dataclass: every setting of the model and its default, in one place."""
+    exemptions: ClassVar[Mapping[str, str]] = {}
+    """Checks of `gapfill.testing` that this model cannot pass, with the reason."""
+    stochastic: ClassVar[bool] = False
+    """Whether another seed gives another fill."""
+    multiple: ClassVar[int | None] = None
+    """Sides it takes: any multiple of this; None means `config.size` alone."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+        self.trained = False
+        self.history: list[dict[str, Any]] = []
+        self.training_cost: dict[str, Any] | None = None
+
+    @abstractmethod
+    def fill(self, known: Tensor, mask: Tensor) -> Tensor:
+        """Return whole pictures [N, 3, H, W] in [-1, 1]; what is known is pasted over them.
+
+        Args:
+            known: float in [-1, 1], zero where the mask hides.
+            mask: float, 1 = missing.
+        """
+
+    def updates(self) -> list[Update]:
+        """How the model learns: the updates of one training step; none if it does not."""
+        return []
+
+    def filled(self, batch: Batch) -> Tensor:
+        """`fill` for a training batch, made once a step for all updates (see `Batch.once`)."""
+        return batch.once("filled", lambda: self.fill(batch.known, batch.mask))
+
+    def selection(self, scores: Mapping[str, float]) -> float:
+        """The figure by which the best weights of a run are chosen on validation pictures."""
+        return scores["hole_psnr"]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        tensor = next(self.parameters(), next(self.buffers(), None))
+        return torch.device("cpu") if tensor is None else tensor.device
+
+    @property
+    def learns(self) -> bool:
+        """Whether there are weights for the trainer to change."""
+        return type(self).updates is not Inpainter.updates
+
+    @torch.no_grad()
+    def inpaint(self, image: Tensor, mask: Tensor, seed: int = 0) -> Tensor:
+        """Fill the hole of each picture and leave the rest as it came, bit for bit.
+
+        Args:
+            image: [N, 3, H, W], uint8 or float in [0, 1]; what the mask hides is never looked at.
+            mask: [N, 1, H, W], or [1, 1, H, W] for all; 0 and 1 in any dtype, 1 = missing.
+            seed: names the noise of a stochastic model.
+
+        Returns:
+            The filled pictures, with the shape, dtype and device of `image`.
+
+        Raises:
+            UsageError: shapes, ranges or masks that make no sense, or a model not yet trained.
+        """
+        check_images(image)
+        self.check_size(*image.shape[-2:])
+        mask = check_mask(mask, image)
+        self._require_training()
+        hidden = mask.to(self.device, torch.float32)
+        known = to_network(image.to(self.device)) * (1 - hidden)
+        with evaluating(self), seeded(mix(seed, "inpaint"), self.device):
+            filled = self.fill(known, hidden).float().clamp(-1, 1)
+        return torch.where(mask.bool(), _to_public(filled, image), image)
+
+    def fit(
+        self,
+        loader: Iterable[Any],
+        *,
+        mask: str = "center",
+        val: Tensor | None = None,
+        out: str | Path | None = None,
+        quiet: bool = False,
+        **training: Any,
+    ) -> Self:
+        """Train on pictures and return self, with the history in `history`.
+
+        Args:
+            loader: any iterable of image batches, tensors or (images, labels) pairs, or a
+                `gapfill.data.Stream`, whose runs can be resumed exactly.
+            mask: which masks to train with: a kind, a mixture such as `rect+brush`, `file:PATH`.
+            val: pictures that are scored now and then, so that the best weights are kept.
+            out: a folder for checkpoints, log and samples; the same call again continues there.
+            quiet: no progress bar.
+            training: settings of `gapfill.train.Training`, such as `epochs=5` or `budget="10m"`.
+
+        Raises:
+            UsageError: settings, pictures or masks that make no sense.
+            DivergedError: a loss became NaN.
+        """
+        settings = build(Training, training, where="fit")
+        if not self.learns:
+            self.trained = True
+            return self
+        device = ranks.resolve(settings.device)
+        if device.type == "cuda" and ranks.world() > 1:
+            device = torch.device("cuda", torch.cuda.current_device())
+        self.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        source = open_source(loader, device)
+        self.check_size(*source.batch(0).shape[-2:])
+        folder = Path(out) if out is not None else None
+        trainer = Trainer(
+            self,
+            self.updates(),
+            MaskedBatches(source, mask, settings.seed, device),
+            settings,
+            steps_per_epoch=len(source),
+            folder=folder,
+            identity={"model": self.name, "config": plain(self.config), "mask": mask},
+            watch=None if val is None else self._watcher(val, mask, settings.seed, folder),
+            title=self.name,
+            quiet=quiet,
+        )
+        steps = trainer.run()
+        self.trained = True
+        self.history = trainer.history
+        images = steps * trainer.batch_size
+        self.training_cost = {
+            "steps": steps,
+            "images": images,
+            "seconds": round(trainer.seconds, 3),
+            "images_per_second": round(images / trainer.seconds, 2) if trainer.seconds else None,
+            "precision": trainer.precision,
+            "batch_size": trainer.batch_size,
+        }
+        return self
+
+    def save(self, path: str | Path) -> str:
+        """Write `model.safetensors` and `config.json` into the folder `path`; return the digest.
+
+        Raises:
+            UsageError: the model has not been trained.
+        """
+        self._require_training()
+        about = {
+            "model": self.name,
+            "config": plain(self.config),
+            "training": self.training_cost,
+            "gapfill": __version__,
+        }
+        folder = Path(path)
+        digest = checkpoint.save_weights(folder / "model.safetensors", self.state_dict(), about)
+        checkpoint.write_json(folder / "config.json", about)
+        return digest
+
+    def check_size(self, height: int, width: int) -> None:
+        """Refuse pictures of a size that this model does not take.
+
+        Raises:
+            UsageError: names the sizes that it takes.
+        """
+        if self.multiple is not None:
+            if height % self.multiple or width % self.multiple:
+                raise UsageError(
+                    f"'{self.name}' takes sides that are multiples of {self.multiple}; "
+                    f"got {height}×{width}."
+                )
+        elif (height, width) != (self.config.size, self.config.size):
+            raise UsageError(
+                f"this '{self.name}' was made for {self.config.size}×{self.config.size} pictures; "
+                f"got {height}×{width}. Create it with size={height}, or resize them."
+            )
+
+    def _require_training(self) -> None:
+        if not self.trained and self.learns:
+            raise UsageError(
+                f"'{self.name}' has not been trained. Call .fit(loader), or load weights."
+            )
+
+    def _watcher(self, val: Tensor, mask: str, seed: int, folder: Path | None) -> Any:
+        """Scores averaged weights on `val` and leaves a sheet of samples in the folder."""
+        from gapfill import masks
+
+        check_images(val)
+        index = torch.arange(len(val))
+        holes = masks.draw(mask, index, val.shape[-1], mix(seed, "validation masks"))
+
+        def watch(model: nn.Module, step: int) -> dict[str, float]:
+            assert isinstance(model, Inpainter)
+            model.trained = True
+            filled = torch.cat(
+                [
+                    model.inpaint(*pair)
+                    for pair in zip(val.split(100), holes.split(100), strict=True)
+                ]
+            )
+            scores = {
+                key: float(metrics.METRICS[key].function(filled, val, holes).mean())
+                for key in ("hole_psnr", "hole_l1", "sharpness")
+            }
+            if folder is not None and step:
+                write_samples(folder / "samples" / f"step-{step:07d}.png", filled, val, holes)
+            return {"score": self.selection(scores)} | scores
+
+        return watch
+
+
+class evaluating:  # noqa: N801, a context manager reads as a word
+    """Puts a module into eval mode inside the block and back afterwards."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+    def __enter__(self) -> None:
+        self.training = self.module.training
+        if self.training:
+            self.module.eval()
+
+    def __exit__(self, *error: object) -> None:
+        if self.training:
+            self.module.train()
+
+
+def check_mask(mask: Any, image: Tensor) -> Tensor:
+    """Return the mask as bool [N, 1, H, W] on the pictures' device, or say what is wrong with it.
+
+    Raises:
+        UsageError: shape, values, a hole of nothing or of nearly everything.
+    """
+    if not isinstance(mask, Tensor):
+        raise UsageError(f"mask must be a tensor [N, 1, H, W]; got {type(mask).__name__}.")
+    if mask.ndim != 4 or mask.shape[1] != 1 or mask.shape[0] not in (1, len(image)):
+        raise UsageError(
+            f"mask must be [{len(image)}, 1, H, W] or [1, 1, H, W]; got {list(mask.shape)}."
+        )
+    if mask.shape[-2:] != image.shape[-2:]:
+        (mh, mw), (h, w) = mask.shape[-2:], image.shape[-2:]
+        raise UsageError(f"mask is {mw}×{mh} but the picture is {w}×{h}. They must match.")
+    hidden = mask != 0
+    if not bool((hidden.to(mask.dtype) == mask).all()):
+        low, high = mask.min().item(), mask.max().item()
+        raise UsageError(
+            f"mask must hold 0 and 1 alone (1 = missing); got values {low:g} to {high:g}."
+        )
+    shares = hidden.float().mean((1, 2, 3))
+    if not bool((shares > 0).all()):
+        raise UsageError("the mask is empty: nothing to fill.")
+    if bool((shares > LARGEST_HOLE).any()):
+        raise UsageError(
+            f"the mask marks {int(100 * shares.max())} % of the picture as missing. "
+            "1/white means missing; if yours is the other way round, invert it: 1 - mask."
+        )
+    return hidden.to(image.device).expand(len(image), -1, -1, -1)
+
+
+def write_samples(path: Path, filled: Tensor, real: Tensor, mask: Tensor, count: int = 8) -> None:
+    """Write a sheet of rows "corrupted, filled, real" as PNG."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    shown = slice(0, count)
+    broken = torch.where(mask[shown].bool(), torch.tensor(200, dtype=torch.uint8), real[shown])
+    rows = torch.cat([broken, filled[shown], real[shown]], dim=3)
+    sheet = torch.cat(list(rows), dim=1).permute(1, 2, 0).contiguous().numpy()
+    picture = Image.fromarray(sheet)
+    buffer = BytesIO()
+    picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST).save(
+        buffer, "PNG"
+    )
+    checkpoint.write_atomic(path, buffer.getvalue())
+
+
+def _to_public(filled: Tensor, image: Tensor) -> Tensor:
+    """Filled pictures as the caller's: dtype, range and device of `image`."""
+    scaled = (filled + 1) / 2
+    if image.dtype == torch.uint8:
+        scaled = (scaled * 255).round()
+    return scaled.to(image.device, image.dtype)
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """What a saved model's `config.json` says of it.
+
+    Raises:
+        UsageError: the folder holds no saved model.
+    """
+    path = folder / "config.json"
+    try:
+        return json.loads(path.read_text())
+    except OSError:
+        raise UsageError(f"{folder} holds no saved model: there is no config.json.") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged ({error}).") from error

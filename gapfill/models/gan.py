@@ -1,0 +1,103 @@
+"""Plain GAN: pooling, dense layers and no normalisation, meant to be the harder one to train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from torch import Tensor, nn
+
+from gapfill import losses, nets
+from gapfill.config import Range
+from gapfill.inpainter import Inpainter
+from gapfill.optim import optimizer
+from gapfill.registry import register
+from gapfill.types import Batch, Terms, Update
+
+
+@register("gan")
+class GAN(Inpainter):
+    """Plain GAN: max pooling, flatten and dense layers, no BatchNorm; sharp, and hard to train.
+
+    Source: "Image Semantic Inpainting with DCGAN", whose list of seven changes says what a plain
+    GAN is; Goodfellow et al. 2014 for the objective. The paper gives no sizes: they are ours.
+    """
+
+    @dataclass(frozen=True)
+    class Config:
+        """Settings of `gan`.
+
+        Attributes:
+            size: side of the pictures; the dense layers are built for it.
+            width: channels after the first convolution of either network.
+            lr: learning rate of the generator.
+            lr_critic: learning rate of the discriminator.
+            l1: weight of L1 in the hole.
+            adversarial: weight of the adversarial loss.
+        """
+
+        size: Annotated[int, Range(32, 128, 16)] = 64
+        width: Annotated[int, Range(4, 256)] = 32
+        lr: Annotated[float, Range(1e-7, 1)] = 2e-4
+        lr_critic: Annotated[float, Range(1e-7, 1)] = 2e-4
+        l1: Annotated[float, Range(0)] = 1.0
+        adversarial: Annotated[float, Range(0)] = 0.01
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        w, side = config.width, config.size // 16
+        code = 8 * w * side * side
+        self.generator = nn.Sequential(
+            nets.pooled((4, w, 2 * w, 4 * w, 8 * w), nn.ReLU),
+            nn.Flatten(),
+            nn.Linear(code, 1024),
+            nn.ReLU(),
+            nn.Linear(1024, code),
+            nn.ReLU(),
+            nn.Unflatten(1, (8 * w, side, side)),
+            nets.upsample(8 * w, 4 * w, nn.ReLU()),
+            nets.upsample(4 * w, 2 * w, nn.ReLU()),
+            nets.upsample(2 * w, w, nn.ReLU()),
+            nets.upsample(w, 3, nn.Tanh()),
+        )
+        self.critic = nn.Sequential(
+            nets.pooled((3, w, 2 * w, 4 * w, 8 * w), nn.ReLU),
+            nn.Flatten(),
+            nn.Linear(code, 256),
+            nn.ReLU(),
+            nn.Linear(256, 1),
+            nn.Flatten(0),
+        )
+
+    def fill(self, known: Tensor, mask: Tensor) -> Tensor:
+        """Predict the whole picture in one pass."""
+        return self.generator(nets.with_mask(known, mask))
+
+    def selection(self, scores: Mapping[str, float]) -> float:
+        """As `dcgan`'s: hole PSNR, less 4 dB for each unit of sharpness that is missing."""
+        return scores["hole_psnr"] - 4 * abs(1 - scores["sharpness"])
+
+    def updates(self) -> list[Update]:
+        """Two: the discriminator, then the generator, on the same generated pictures."""
+        config, betas = self.config, (0.5, 0.999)
+        return [
+            Update(
+                "critic", optimizer(self.critic, config.lr_critic, betas=betas), self.critic_loss
+            ),
+            Update("generator", optimizer(self.generator, config.lr, betas=betas), self.loss),
+        ]
+
+    def critic_loss(self, batch: Batch) -> Terms:
+        """Cross-entropy: whole pictures are real, composites are not."""
+        made = batch.paste(self.filled(batch).detach())
+        return losses.discrimination(self.critic(batch.image), self.critic(made))
+
+    def loss(self, batch: Batch) -> Terms:
+        """L1 in the hole and the non-saturating adversarial loss."""
+        config, filled = self.config, self.filled(batch)
+        logits = self.critic(batch.paste(filled))
+        return {
+            "l1": config.l1 * losses.l1(filled, batch.image, batch.mask),
+            "adversarial": config.adversarial * losses.real(logits),
+        }

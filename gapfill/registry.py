@@ -1,0 +1,152 @@
+"""Names to inpainters: the built-in ones, found by walking `gapfill.models`, and plug-ins.
+
+A plug-in is any package with an entry point in the group `gapfill.models`, whose name is the
+model's and whose value is its class. It is imported when it is asked for, not before.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib
+import pkgutil
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gapfill import checkpoint
+from gapfill.config import build, nearest
+from gapfill.errors import GapfillError, UsageError
+from gapfill.inpainter import Inpainter, read_about
+
+GROUP = "gapfill.models"
+
+T = TypeVar("T", bound=type[Inpainter])
+
+_classes: dict[str, type[Inpainter]] = {}
+
+
+def register(name: str) -> Callable[[T], T]:
+    """Make the class below it known under `name`.
+
+    Raises:
+        UsageError: the name is taken.
+    """
+
+    def decorate(cls: T) -> T:
+        known = _classes.get(name)
+        if known is not None and _origin(known) != _origin(cls):
+            raise UsageError(
+                f"the name '{name}' is taken by {_origin(known)}; {_origin(cls)} wants it."
+            )
+        cls.name = name
+        _classes[name] = cls
+        return cls
+
+    return decorate
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """The registered names that match a wildcard pattern, sorted.
+
+    >>> "dcgan" in list_models("*gan")
+    True
+    """
+    return sorted(fnmatch.filter({*_built_in(), *_classes, *_plug_ins()}, pattern))
+
+
+def model_class(name: str) -> type[Inpainter]:
+    """The class registered under `name`.
+
+    Raises:
+        UsageError: nobody has that name, or two have.
+        GapfillError: it is a plug-in's, and the plug-in cannot be imported.
+    """
+    found = _plug_ins().get(name, [])
+    if len(found) + (name in _built_in()) > 1:
+        owners = [*(["gapfill"] if name in _built_in() else []), *map(_owner, found)]
+        raise UsageError(f"the name '{name}' is taken twice: by {' and by '.join(owners)}.")
+    if found:
+        return _import(found[0])
+    if name not in _classes:
+        raise UsageError(f"unknown model '{name}'. {nearest(name, list_models())}")
+    return _classes[name]
+
+
+def create(name: str, **settings: Any) -> Inpainter:
+    """Make a new, untrained inpainter.
+
+    Args:
+        name: one of `list_models()`.
+        settings: fields of the model's `Config`, such as `size=32` or `width=16`.
+
+    Raises:
+        UsageError: an unknown name or a setting that the model does not have.
+        GapfillError: a plug-in that cannot be imported.
+    """
+    cls = model_class(name)
+    return cls(build(cls.Config, settings, where=name))
+
+
+def load(path: str | Path) -> Inpainter:
+    """Read a saved model: a folder that `save` wrote. Nothing in it is executed.
+
+    Raises:
+        UsageError: there is no saved model.
+        GapfillError: its files are damaged or do not fit each other.
+    """
+    folder = Path(path)
+    read_about(folder)
+    tensors, about = checkpoint.load_weights(folder / "model.safetensors")
+    model = create(about["model"], **about["config"])
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise GapfillError(
+            f"the weights in {folder} do not fit '{model.name}': {reason}"
+        ) from error
+    model.training_cost = about.get("training")
+    model.trained = True
+    return model.eval()
+
+
+@cache
+def _built_in() -> frozenset[str]:
+    """Import every module of `gapfill.models`, and return the names that they registered."""
+    package = importlib.import_module("gapfill.models")
+    for module in pkgutil.iter_modules(package.__path__, "gapfill.models."):
+        importlib.import_module(module.name)
+    return frozenset(
+        name for name, cls in _classes.items() if cls.__module__.startswith("gapfill.models.")
+    )
+
+
+def _plug_ins() -> dict[str, list[EntryPoint]]:
+    """What others offer, by name, unimported; what was registered by hand is known already."""
+    found: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=GROUP):
+        found.setdefault(point.name, []).append(point)
+    return found
+
+
+def _import(point: EntryPoint) -> type[Inpainter]:
+    try:
+        cls = point.load()
+    except Exception as error:
+        raise GapfillError(
+            f"the plug-in {_owner(point)} for '{point.name}' cannot be imported: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not (isinstance(cls, type) and issubclass(cls, Inpainter)):
+        raise GapfillError(f"the plug-in {_owner(point)} for '{point.name}' is no Inpainter class.")
+    return register(point.name)(cls)
+
+
+def _owner(point: EntryPoint) -> str:
+    return f"{point.dist.name} ({point.value})" if point.dist else point.value
+
+
+def _origin(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"

@@ -1,0 +1,75 @@
+"""The contract, over every registered name."""
+
+import inspect
+
+import pytest
+
+import gapfill
+from gapfill import testing
+from gapfill.registry import model_class
+
+SMALL = {"size": 32, "width": 4, "critic_width": 4}
+
+
+def small(name):
+    """The model at its smallest, whatever settings of size it has."""
+    fields = model_class(name).Config.__dataclass_fields__
+    return gapfill.create(name, **{key: SMALL[key] for key in SMALL if key in fields})
+
+
+@pytest.mark.parametrize("check", testing.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", gapfill.list_models())
+def test_the_contract_holds(name, check, tmp_path):
+    reason = testing.run(check, small(name), tmp_path)
+    if reason:
+        pytest.skip(f"{name} is exempt: {reason}")
+
+
+@pytest.mark.parametrize("name", gapfill.list_models())
+def test_exemptions_name_real_checks_and_give_reasons(name):
+    known = {check.__name__ for check in testing.CHECKS}
+    for check, reason in model_class(name).exemptions.items():
+        assert check in known
+        assert len(reason) > 20
+
+
+@pytest.mark.parametrize("name", gapfill.list_models())
+def test_every_model_says_what_it_is_in_one_line(name):
+    cls = model_class(name)
+    first = inspect.getdoc(cls).splitlines()[0]
+    assert 20 < len(first) <= 100
+    assert all(f"{field}:" in cls.Config.__doc__ for field in cls.Config.__dataclass_fields__)
+
+
+class Peeping(model_class("mean")):
+    """Breaks the contract on purpose, so that the checks are seen to fail."""
+
+    def inpaint(self, image, mask, seed=0):
+        del seed
+        return image.flip(-1) + 0 * mask.to(image.dtype)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        testing.known_pixels_are_untouched,
+        testing.never_peeks_under_the_mask,
+        testing.bad_masks_are_refused,
+    ],
+)
+def test_a_model_that_breaks_the_contract_is_caught(check, tmp_path):
+    with pytest.raises((AssertionError, RuntimeError)):
+        check(Peeping(Peeping.Config(size=32)), tmp_path)
+
+
+class Forgetful(model_class("dcgan")):
+    """Never trains its critic."""
+
+    def updates(self):
+        return super().updates()[1:]
+
+
+def test_a_weight_that_no_update_reaches_is_named(tmp_path):
+    model = Forgetful(Forgetful.Config(size=32, width=4, critic_width=4))
+    with pytest.raises(AssertionError, match=r"no update reaches critic\."):
+        testing.every_weight_is_reached(model, tmp_path)
