@@ -1,0 +1,8 @@
+"""`python -m gapfill` is the console command."""
+
+import sys
+
+from gapfill.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

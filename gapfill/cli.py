@@ -1,0 +1,179 @@
+"""The console command `gapfill`: list, fit, compare, fill, doctor."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gapfill import compare, console
+
+
+def parser() -> console.Parser:
+    """The command and its sub-commands."""
+    made = console.Parser(prog="gapfill", description="A pluggable zoo of image inpainters.")
+    made.add_argument("--debug", action="store_true", help="show tracebacks")
+    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    listing = commands.add_parser("list", help="the registered models")
+    listing.add_argument("pattern", nargs="?", default="*", help="a wildcard, such as '*gan'")
+    listing.add_argument("--json", metavar="FILE", help="write the list there, - for stdout")
+    listing.set_defaults(run=run_list)
+
+    fit = commands.add_parser("fit", help="train one model and save it")
+    fit.add_argument("model", help="a registered name or a recipe (.yaml)")
+    console.add_data(fit)
+    fit.add_argument("--mask", help="which masks to train with (default: center)")
+    console.add_length(fit)
+    console.add_device(fit)
+    console.add_set(fit)
+    fit.add_argument("--out", metavar="DIR", required=True, help="where run and model are kept")
+    fit.set_defaults(run=run_fit)
+
+    comparing = commands.add_parser("compare", help="train, score and report several models")
+    compare.add_options(comparing)
+    comparing.set_defaults(run=compare.run)
+
+    fill = commands.add_parser("fill", help="fill the hole of a picture with a saved model")
+    fill.add_argument("model", help="a folder of a saved model, or a name that needs no training")
+    fill.add_argument("photo", help="any picture")
+    fill.add_argument("mask", help="a picture of the same size, white = missing")
+    fill.add_argument("--invert-mask", action="store_true", help="black = missing")
+    fill.add_argument("--seed", type=int, default=0, help="names the noise of a stochastic model")
+    fill.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:INDEX")
+    fill.add_argument("--out", metavar="FILE", required=True, help="the filled picture, .png")
+    fill.set_defaults(run=run_fill)
+
+    doctor = commands.add_parser("doctor", help="what this machine has and what is missing")
+    doctor.add_argument("--json", metavar="FILE", help="write it there, - for stdout")
+    doctor.set_defaults(run=run_doctor)
+
+    for name, command in commands.choices.items():
+        if name != "compare":
+            console.add_common(command)
+    return made
+
+
+def run_list(options: argparse.Namespace) -> None:
+    """Name every model with a line about it."""
+    from gapfill import registry
+    from gapfill.errors import GapfillError
+
+    rows = []
+    for name in registry.list_models(options.pattern):
+        try:
+            cls = registry.model_class(name)
+        except GapfillError as error:
+            rows.append({"name": name, "summary": str(error)})
+            continue
+        rows.append({"name": name, "summary": (cls.__doc__ or "").strip().splitlines()[0]})
+    if options.json:
+        _write_json(options.json, rows)
+        return
+    width = max((len(row["name"]) for row in rows), default=0)
+    for row in rows:
+        console.show(f"{row['name']:<{width}}  {row['summary']}")
+
+
+def run_fit(options: argparse.Namespace) -> None:
+    """Train one model as a recipe says, with the command line's changes."""
+    from dataclasses import replace
+
+    from gapfill import ranks
+    from gapfill.config import build, plain
+    from gapfill.data import Stream, open_table
+    from gapfill.randomness import mix, seeded
+    from gapfill.recipe import Recipe, read_recipe
+    from gapfill.train import Training
+
+    is_file = options.model.endswith((".yaml", ".yml"))
+    recipe = read_recipe(options.model) if is_file else Recipe(model=options.model)
+    given = console.parse_set(options.set)
+    recipe = replace(
+        recipe, settings={**recipe.settings, **given}, mask=options.mask or recipe.mask
+    )
+    length = {name: getattr(options, name) for name in ("epochs", "steps", "budget")}
+    training = plain(recipe.train) | {"device": options.device, "precision": options.precision}
+    training |= {"seed": options.seed} | (length if any(length.values()) else {})
+    settings = build(Training, training, where="fit")
+    device = ranks.start(settings.device)
+    with seeded(mix(options.seed, "weights")):
+        model = recipe.create()
+    table = open_table(options.data, options.size, options.crop, extra=options.extra)
+    out = Path(options.out)
+    if ranks.rank() == 0:
+        console.say(
+            f"data: {table.describe()} · masks: {recipe.mask} · {device.type}", options.quiet
+        )
+    model.fit(
+        Stream(table.part("train").images, options.batch_size, options.seed, flip=recipe.flip),
+        mask=recipe.mask,
+        val=table.part("val").images if (table.split == 1).any() else None,
+        out=out,
+        quiet=options.quiet,
+        **plain(settings),
+    )
+    if ranks.rank() == 0:
+        model.save(out / "model")
+        console.say(f"wrote {out / 'model'}", options.quiet)
+    ranks.stop()
+
+
+def run_fill(options: argparse.Namespace) -> None:
+    """Fill one picture, at the resolution that the model knows, and paste into the photo."""
+    from gapfill.files import fill_file
+
+    fill_file(
+        options.model,
+        Path(options.photo),
+        Path(options.mask),
+        Path(options.out),
+        invert=options.invert_mask,
+        device=options.device,
+        seed=options.seed,
+    )
+    console.say(f"wrote {options.out}", options.quiet)
+
+
+def run_doctor(options: argparse.Namespace) -> None:
+    """Say what is here: versions, devices, precision, data, LPIPS weights, plug-ins."""
+    import torch
+
+    from gapfill import evaluate, metrics, ranks, registry
+    from gapfill.data.table import cache_folder
+    from gapfill.train import resolve_precision
+
+    device = ranks.resolve("auto")
+    facts = evaluate.environment(device, resolve_precision("auto", device))
+    facts["cuda"] = torch.version.cuda or "none"
+    facts["models"] = ", ".join(registry.list_models())
+    facts["cache"] = str(cache_folder())
+    facts["lpips"] = metrics.load_lpips("cpu")[1] or "ready"
+    if options.json:
+        _write_json(options.json, facts)
+        return
+    width = max(map(len, facts))
+    for key, value in facts.items():
+        console.show(f"{key:<{width}}  {value}")
+
+
+def _write_json(path: str, value: Any) -> None:
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    if path == "-":
+        console.show(text)
+    else:
+        from gapfill.checkpoint import write_text
+
+        write_text(Path(path), text + "\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return console.launch(lambda options: options.run(options), parser(), arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

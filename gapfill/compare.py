@@ -1,0 +1,156 @@
+"""`python -m gapfill.compare`: train what is not trained yet, score all alike, write the report.
+
+Everything lives in one folder, `--out`, and the same command goes on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gapfill import console
+
+if TYPE_CHECKING:
+    from gapfill.comparison import Plan
+
+BASELINES = ("mean", "telea")
+GENERATED_BUDGET = "75s"
+
+
+def parser() -> console.Parser:
+    """The command's options."""
+    made = console.Parser(
+        prog="python -m gapfill.compare",
+        description="Compare inpainters on the same pictures and masks: train, score, report.",
+    )
+    add_options(made)
+    return made
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a comparison to a parser."""
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        default=["cnn", "gan", "dcgan"],
+        metavar="MODEL",
+        help="registered names, recipes (.yaml) or folders of saved models; "
+        "mean and telea stand in every table",
+    )
+    console.add_data(parser)
+    parser.add_argument("--test", metavar="PATH", help="score on these pictures instead")
+    parser.add_argument("--mask", default="center", help="which masks, in training and scoring")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="runs of each model")
+    console.add_length(parser)
+    console.add_device(parser)
+    parser.add_argument("--out", metavar="DIR", help="(default: runs/compare-…, by the settings)")
+    parser.add_argument("--json", metavar="FILE", help="write results.json there too, - for stdout")
+    console.add_common(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry out a comparison."""
+    from gapfill import comparison, report
+
+    plan = make_plan(options)
+    to_stdout = options.json == "-"
+    (console.say if to_stdout else console.show)(comparison.headline(plan))
+    results = comparison.carry_out(plan)
+    written = report.write(plan.out)
+    if to_stdout:
+        console.show(json.dumps(results, indent=1, ensure_ascii=False))
+    else:
+        console.show(report.table(results))
+    if options.json and not to_stdout:
+        from gapfill.checkpoint import write_json
+
+        write_json(Path(options.json), results)
+    names = "  ".join(path.name for path in written[1:])
+    console.say(f"wrote {written[0]}  results.json  {names}", options.quiet)
+    return 0
+
+
+def make_plan(options: argparse.Namespace) -> Plan:
+    """Check everything that can be checked before the work begins.
+
+    Raises:
+        UsageError: names, settings, masks, devices or pictures that make no sense.
+    """
+    from gapfill import masks, ranks
+    from gapfill.comparison import Plan, contestants
+    from gapfill.config import build
+    from gapfill.data import open_table
+    from gapfill.errors import UsageError
+    from gapfill.train import Training
+
+    masks.check(options.mask)
+    if options.seeds < 1:
+        raise UsageError(f"--seeds must be at least 1; got {options.seeds}.")
+    if options.batch_size < 2:
+        raise UsageError(f"--batch-size must be at least 2; got {options.batch_size}.")
+    length = {name: getattr(options, name) for name in ("epochs", "steps", "budget")}
+    settings = {"seed": options.seed, "device": options.device, "precision": options.precision}
+    training = build(Training, length | settings, where="compare")
+    ranks.resolve(options.device)
+    entries = contestants([*BASELINES, *options.models], options.size)
+    table = open_table(options.data, options.size, options.crop, extra=options.extra)
+    if table.generated and not any(length.values()):
+        training = build(Training, settings | {"budget": GENERATED_BUDGET})
+    test = table.part("test")
+    if options.test:
+        other = open_table(options.test, options.size, options.crop)
+        test = other.part("test") if (other.split == 2).any() else other
+    wanted = {
+        "data": table.digest(),
+        "size": options.size,
+        "mask": options.mask,
+        "batch_size": options.batch_size,
+        "training": {name: getattr(training, name) for name in (*length, "precision", "seed")},
+    }
+    return Plan(
+        entries=entries,
+        table=table,
+        test=test,
+        mask=options.mask,
+        seeds=tuple(range(options.seed, options.seed + options.seeds)),
+        batch_size=options.batch_size,
+        training=training,
+        wanted=wanted,
+        out=Path(options.out) if options.out else _folder(wanted, options),
+        command=_command(options),
+        quiet=options.quiet,
+    )
+
+
+def _folder(wanted: dict[str, Any], options: argparse.Namespace) -> Path:
+    """A folder's name that the same command finds again."""
+    text = json.dumps([wanted, options.models, options.seeds, options.test], sort_keys=True)
+    return Path("runs") / f"compare-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _command(options: argparse.Namespace) -> str:
+    """The command that makes this again: what differs from the defaults."""
+    defaults = parser().parse_args([])
+    words = ["python", "-m", "gapfill.compare", "--models", *options.models]
+    for name, value in vars(options).items():
+        if name in ("models", "out", "json", "quiet", "debug") or not hasattr(defaults, name):
+            continue
+        if value != getattr(defaults, name):
+            for item in value if isinstance(value, list) else [value]:
+                words += ["--" + name.replace("_", "-"), str(item)]
+    return shlex.join(words)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return console.launch(run, parser(), arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,308 @@
+"""A comparison, stage by stage: contestants, training, scores, results.json and pictures.npz.
+
+Each stage reads what the one before wrote, so that an interrupted comparison goes on where it was
+and the report can be made again without training.
+"""
+
+from __future__ import annotations
+
+import datetime
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gapfill import checkpoint, evaluate, masks, metrics, ranks
+from gapfill.config import plain
+from gapfill.console import say
+from gapfill.data import Stream, Table
+from gapfill.inpainter import Inpainter
+from gapfill.randomness import mix, seeded
+from gapfill.recipe import Recipe, read_recipe
+from gapfill.registry import load
+from gapfill.train import DivergedError, Training, resolve_precision
+from gapfill.train.folder import RunFolder
+
+SCHEMA = 1
+_EXAMPLES = 12
+_WORST = 6
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One model of a comparison: a recipe to train, or a folder that holds it trained."""
+
+    label: str
+    recipe: Recipe | None = None
+    folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a comparison needs to know, checked."""
+
+    entries: tuple[Contestant, ...]
+    table: Table
+    test: Table
+    mask: str
+    seeds: tuple[int, ...]
+    batch_size: int
+    training: Training
+    wanted: dict[str, Any]
+    out: Path
+    command: str
+    quiet: bool = False
+
+
+def contestants(names: Sequence[str], size: int) -> tuple[Contestant, ...]:
+    """Names, recipes and folders of saved models, each made sure of, once each.
+
+    Raises:
+        UsageError: a name that nobody has, a recipe or folder that cannot be read.
+    """
+    found: dict[str, Contestant] = {}
+    for name in dict.fromkeys(names):
+        path = Path(name)
+        if path.suffix in (".yaml", ".yml"):
+            entry = Contestant(path.stem, recipe=read_recipe(path))
+        elif path.is_dir() and (path / "config.json").is_file():
+            load(path)
+            entry = Contestant(path.resolve().name, folder=path)
+        else:
+            entry = Contestant(name, recipe=Recipe(model=name))
+        if entry.recipe is not None:
+            _sized(entry.recipe, size).create()
+        label, number = entry.label, 2
+        while label in found:
+            label, number = f"{entry.label}-{number}", number + 1
+        found[label] = replace(entry, label=label)
+    return tuple(found.values())
+
+
+def headline(plan: Plan) -> str:
+    """The first line that a user reads: which pictures, masks, device."""
+    device = ranks.resolve(plan.training.device)
+    precision = resolve_precision(plan.training.precision, device)
+    return (
+        f"data: {plan.table.describe()} · masks: {plan.mask}, seed 0 · {device.type}, {precision}"
+    )
+
+
+def carry_out(plan: Plan) -> dict[str, Any]:
+    """Train, score, and write `results.json` and `pictures.npz` into the plan's folder."""
+    folder = RunFolder(plan.out, say)
+    if folder.plan(plan.wanted) is None:
+        folder.write_plan(plan.wanted, {})
+    real = plan.test.images
+    # The bank is the same in every comparison on these pictures: it has a seed of its own.
+    bank = masks.draw(plan.mask, torch.arange(len(real)), real.shape[-1], seed=0)
+    perceptual, reason = metrics.load_lpips(ranks.resolve(plan.training.device))
+    shown = torch.linspace(0, len(real) - 1, min(_EXAMPLES, len(real))).round().long().unique()
+    pictures = {"real": real[shown].numpy(), "mask": bank[shown].byte().numpy()}
+    rows, floor = [], None
+    for entry in plan.entries:
+        models = [_trained(plan, entry, seed) for seed in _seeds(plan, entry)]
+        filled = [evaluate.fill_all(model, real, bank, seed=plan.seeds[0]) for model in models]
+        scores = [evaluate.score(each, real, bank, perceptual) for each in filled]
+        if entry.label == "mean":
+            floor = scores[0]["hole_psnr"].mean().item()
+        worst = scores[0]["hole_psnr"].argsort()[:_WORST]
+        pictures |= {
+            f"filled/{entry.label}": filled[0][shown].numpy(),
+            f"worst_real/{entry.label}": real[worst].numpy(),
+            f"worst_mask/{entry.label}": bank[worst].byte().numpy(),
+            f"worst_filled/{entry.label}": filled[0][worst].numpy(),
+        }
+        rows.append(_row(plan, entry, models, scores, worst, floor, reason, bank))
+    results = _results(plan, rows, bank)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **pictures)
+    checkpoint.write_atomic(plan.out / "pictures.npz", buffer.getvalue())
+    checkpoint.write_json(plan.out / "results.json", results)
+    return results
+
+
+def _seeds(plan: Plan, entry: Contestant) -> tuple[int, ...]:
+    """A model that is saved already, or that learns nothing by chance, has one run."""
+    if entry.recipe is None or not entry.recipe.create().updates():
+        return plan.seeds[:1]
+    return plan.seeds
+
+
+def _place(plan: Plan, entry: Contestant, seed: int) -> Path:
+    return plan.out / "models" / entry.label / f"seed-{seed}"
+
+
+def _sized(recipe: Recipe, size: int) -> Recipe:
+    """The recipe with the comparison's picture size, where its model has one."""
+    from gapfill.registry import model_class
+
+    if "size" not in model_class(recipe.model).Config.__dataclass_fields__:
+        return recipe
+    return replace(recipe, settings={"size": size} | dict(recipe.settings))
+
+
+def _trained(plan: Plan, entry: Contestant, seed: int) -> Inpainter:
+    """The entry's model, trained now if it is not trained yet."""
+    if entry.recipe is None:
+        assert entry.folder is not None
+        return load(entry.folder).to(ranks.resolve(plan.training.device))
+    place = _place(plan, entry, seed)
+    if (place / "model" / "config.json").is_file():
+        return load(place / "model").to(ranks.resolve(plan.training.device))
+    recipe = _sized(entry.recipe, plan.table.size)
+    with seeded(mix(seed, "weights")):
+        model = recipe.create()
+    stream = Stream(plan.table.part("train").images, plan.batch_size, seed, flip=recipe.flip)
+    length = {name: getattr(plan.training, name) for name in ("steps", "epochs", "budget")}
+    training = plain(recipe.train) | length | {"seed": seed, "device": plan.training.device}
+    training["precision"] = plan.training.precision
+    try:
+        model.fit(
+            stream,
+            mask=plan.mask,
+            val=plan.table.part("val").images,
+            out=place,
+            quiet=plan.quiet,
+            **training,
+        )
+    except DivergedError as error:
+        say(f"{entry.label}, seed {seed}: {error} It is scored by what was kept.")
+        model.trained = True
+        model.training_cost = {"diverged": str(error)}
+    model.save(place / "model")
+    return model
+
+
+def _row(
+    plan: Plan,
+    entry: Contestant,
+    models: Sequence[Inpainter],
+    scores: Sequence[dict[str, Tensor]],
+    worst: Tensor,
+    floor: float | None,
+    reason: str,
+    bank: Tensor,
+) -> dict[str, Any]:
+    """What results.json says of one model."""
+    model, size = models[0], plan.test.size
+    runs = [
+        _run(plan, entry, seed, model_of_run, score, floor)
+        for seed, model_of_run, score in zip(plan.seeds, models, scores, strict=False)
+    ]
+    psnr = torch.tensor([run["scores"][plan.mask]["hole_psnr"] or 0.0 for run in runs])
+    # Over several seeds a picture's score is its mean over the runs.
+    means = {key: torch.stack([score[key] for score in scores]).mean(0) for key in scores[0]}
+    training = (
+        model.training_cost if model.training_cost and "steps" in model.training_cost else None
+    )
+    return {
+        "name": model.name,
+        "label": entry.label,
+        "summary": (type(model).__doc__ or "").strip().splitlines()[0],
+        "learned": bool(model.updates()),
+        "stochastic": model.stochastic,
+        "parameters": evaluate.count_parameters(model) if model.updates() else 0,
+        "macs": evaluate.count_macs(model, size),
+        "weights_digest": _digest(plan, entry),
+        "config": plain(model.config),
+        "training": training,
+        "cost": evaluate.cost(model, plan.test.images[:1], bank[:1]),
+        "scores": {plan.mask: evaluate.summarise(means, reason)},
+        "runs": runs,
+        "stability": {
+            "runs": len(runs),
+            "diverged": sum(run["diverged"] for run in runs),
+            "hole_psnr": {
+                "mean": psnr.mean().item(),
+                "sd": psnr.std().item() if len(runs) > 1 else None,
+            },
+        }
+        if model.updates()
+        else None,
+        "worst": [
+            {
+                "picture": int(number),
+                "name": plan.test.names[int(number)],
+                "hole_psnr": round(scores[0]["hole_psnr"][number].item(), 2),
+            }
+            for number in worst
+        ],
+    }
+
+
+def _run(
+    plan: Plan,
+    entry: Contestant,
+    seed: int,
+    model: Inpainter,
+    score: dict[str, Tensor],
+    floor: float | None,
+) -> dict[str, Any]:
+    """What results.json says of one training run."""
+    means = {key: evaluate.finite(values.mean().item()) for key, values in score.items()}
+    psnr = means["hole_psnr"]
+    failed = bool(model.training_cost and "diverged" in model.training_cost)
+    worse = floor is not None and psnr is not None and psnr < floor and bool(model.updates())
+    log = _place(plan, entry, seed) / "log.jsonl"
+    history = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
+    return {
+        "seed": seed,
+        "diverged": failed or worse,
+        "log": log.relative_to(plan.out).as_posix() if log.is_file() else None,
+        "scores": {plan.mask: means},
+        **evaluate.training_facts(history),
+    }
+
+
+def _digest(plan: Plan, entry: Contestant) -> str | None:
+    """The hash of the weights that the table speaks of."""
+    folder = entry.folder or _place(plan, entry, plan.seeds[0]) / "model"
+    return checkpoint.digest_of(folder / "model.safetensors")
+
+
+def _results(plan: Plan, rows: list[dict[str, Any]], bank: Tensor) -> dict[str, Any]:
+    device = ranks.resolve(plan.training.device)
+    precision = resolve_precision(plan.training.precision, device)
+    table = plan.table
+    note = "generated faces, not CelebA: numbers are not comparable with papers"
+    return {
+        "schema": SCHEMA,
+        "command": plan.command,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "environment": evaluate.environment(device, precision),
+        "data": {
+            "title": table.title,
+            "generated": table.generated,
+            "note": note if table.generated else "",
+            "size": table.size,
+            "crop": table.crop,
+            "train": int((table.split == 0).sum()),
+            "val": int((table.split == 1).sum()),
+            "test": len(plan.test),
+            "test_title": plan.test.title,
+            "digest": plan.wanted["data"],
+        },
+        "protocol": {
+            "masks": [
+                {
+                    "kind": plan.mask,
+                    "seed": 0,
+                    "digest": masks.digest(bank),
+                    "area": round(masks.area(bank).mean().item(), 4),
+                }
+            ],
+            "seeds": list(plan.seeds),
+            "limit": plan.training.limit,
+            "batch_size": plan.batch_size,
+            "rounding": "uint8",
+        },
+        "columns": evaluate.columns(),
+        "models": rows,
+    }

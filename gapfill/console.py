@@ -1,0 +1,131 @@
+"""What every command has in common: the options' spelling, one-line errors, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from gapfill._version import __version__
+from gapfill.errors import GapfillError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that answers a mistake in one line."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        settings.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
+        super().__init__(*args, allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and where help is, and leave with 2."""
+        self.exit(2, f"{self.prog}: {message}. See {self.prog} --help.\n")
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Options that every command has."""
+    parser.add_argument("--version", action="version", version=f"gapfill {__version__}")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars, no notes")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Where to compute, and how."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:INDEX")
+    parser.add_argument(
+        "--precision", default="auto", choices=("auto", "fp32", "bf16"), help="of training"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="names every random choice")
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="pictures a step")
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Which pictures."""
+    parser.add_argument(
+        "--data",
+        metavar="PATH",
+        help="a folder or zip of pictures, or CelebA's own folder; without it $GAPFILL_DATA, "
+        "else data/celeba, else generated faces",
+    )
+    parser.add_argument(
+        "--extra", metavar="PATH", action="append", default=[], help="more training pictures"
+    )
+    parser.add_argument("--size", type=int, default=64, metavar="N", help="side of the pictures")
+    parser.add_argument(
+        "--crop", default="auto", help="auto, celeba, center, or the side of a centre square"
+    )
+
+
+def add_length(parser: argparse.ArgumentParser) -> None:
+    """How long to train: one of three."""
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--epochs", type=float, metavar="N", help="passes over the pictures")
+    length.add_argument("--steps", type=int, metavar="N", help="optimiser steps")
+    length.add_argument("--budget", metavar="TIME", help="time for each, such as 90s, 10m, 1h")
+
+
+def add_set(parser: argparse.ArgumentParser) -> None:
+    """Settings by name."""
+    parser.add_argument(
+        "--set", metavar="NAME=VALUE", action="append", default=[], help="a model's setting"
+    )
+
+
+def parse_set(pairs: Sequence[str]) -> dict[str, Any]:
+    """The settings in `NAME=VALUE` texts, values read as YAML reads them.
+
+    Raises:
+        UsageError: a text without `=`.
+    """
+    import yaml
+
+    from gapfill.errors import UsageError
+
+    settings = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set wants NAME=VALUE, such as width=32; got '{pair}'.")
+        settings[name] = yaml.safe_load(value)
+    return settings
+
+
+def say(text: str, quiet: bool = False) -> None:
+    """A note for the person at the terminal, on stderr."""
+    if not quiet:
+        sys.stderr.write(text.rstrip("\n") + "\n")
+        sys.stderr.flush()
+
+
+def show(text: str) -> None:
+    """A result, on stdout."""
+    sys.stdout.write(text.rstrip("\n") + "\n")
+    sys.stdout.flush()
+
+
+def launch(
+    command: Callable[[argparse.Namespace], int | None],
+    parser: argparse.ArgumentParser,
+    arguments: Sequence[str] | None,
+) -> int:
+    """Parse, run, and turn what goes wrong into one line and an exit code.
+
+    0 done, 1 failed, 2 usage, 130 interrupted, 143 terminated.
+    """
+    options = parser.parse_args(arguments)
+    try:
+        return command(options) or 0
+    except GapfillError as error:
+        if options.debug:
+            raise
+        say(f"{parser.prog}: {error}")
+        return error.exit_code
+    except KeyboardInterrupt as error:
+        say(f"{parser.prog}: {error or 'interrupted.'}")
+        return getattr(error, "exit_code", 130)
+    except BrokenPipeError:
+        # The reader of stdout left; what is still buffered must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

@@ -1,0 +1,152 @@
+"""What the numbers say, in sentences that they bear."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gapfill.report.scores import (
+    Score,
+    contenders,
+    finite,
+    listing,
+    number,
+    score,
+    winner,
+)
+
+_MEANINGS = {
+    "hole_psnr": "hole PSNR, SSIM and L1 look only at the pixels that were missing",
+    "psnr": "plain PSNR and SSIM look at the whole picture, known pixels included",
+    "lpips": "LPIPS is a learned distance between whole pictures (0 is identical)",
+    "sharpness": "sharpness is the gradient energy in the hole, filled over real (1 is as sharp as "
+    "the truth, a blurry fill is below)",
+    "seam": "seam is the mean jump across the hole's border, filled over real",
+    "diversity": "diversity is the mean distance between fills of the same hole",
+}
+
+
+def finding(results: dict[str, Any], kind: str) -> str:
+    """Say in one sentence who fills the hole best, and no more than the intervals allow."""
+    scores = {model["label"]: score(model, kind, "hole_psnr") for model in results["models"]}
+    scores = {name: entry for name, entry in scores.items() if entry.mean is not None}
+    if not scores:
+        return "No model could be scored."
+    ranked = sorted(scores, key=lambda name: -(scores[name].mean or 0.0))
+    if len(scores) == 1:
+        return (
+            f"{ranked[0]} restores the missing pixels to {_psnr(scores[ranked[0]])} hole PSNR; "
+            "no other model stood beside it."
+        )
+    level = contenders(scores, "higher")
+    if len(level) == 1:
+        gap = number((scores[ranked[0]].mean or 0.0) - (scores[ranked[1]].mean or 0.0), 2)
+        said = (
+            f"{ranked[0]} restores the missing pixels best, with {_psnr(scores[ranked[0]])} "
+            f"hole PSNR, {gap} dB ahead of {ranked[1]}"
+        )
+    else:
+        shown = level if len(level) <= 4 else [*level[:3], f"{len(level) - 3} more"]
+        said = (
+            f"{listing(shown)} restore the missing pixels equally well as far as their intervals "
+            f"can tell ({level[0]} has the highest hole PSNR, {_psnr(scores[level[0]])})"
+        )
+    return said + _sharpest(results, kind, level) + "."
+
+
+def headline(results: dict[str, Any]) -> str:
+    """Return the finding for the first kind of mask, which is named where there are several."""
+    kinds = [mask["kind"] for mask in results["protocol"]["masks"]]
+    said = finding(results, kinds[0])
+    return said if len(kinds) == 1 else f"Under {kinds[0]} masks, {said}"
+
+
+def _psnr(entry: Score) -> str:
+    return f"{entry.text(2)} dB"
+
+
+def _sharpest(results: dict[str, Any], kind: str, level: list[str]) -> str:
+    """Add who comes closest to the sharpness of real pictures, where that is certain."""
+    scores = {model["label"]: score(model, kind, "sharpness") for model in results["models"]}
+    best = winner(scores, "one")
+    if best is None:
+        return ""
+    value = number(scores[best].mean, 2)
+    if level == [best]:
+        return f"; it is also the closest to real sharpness ({value}, where 1 is real)"
+    return f"; {best} comes closest to real sharpness ({value}, where 1 is real)"
+
+
+def caveats(results: dict[str, Any], kind: str) -> list[str]:
+    """Say what stands between the finding and a general truth: diverged runs, too few seeds."""
+    said = []
+    learned = [model for model in results["models"] if model["learned"] and model["runs"]]
+    for model in learned:
+        lost = sum(bool(run["diverged"]) for run in model["runs"])
+        if lost:
+            runs = (
+                "its only run"
+                if len(model["runs"]) == 1
+                else f"{lost} of {len(model['runs'])} runs"
+            )
+            said.append(f"{model['label']}: {runs} diverged.")
+    if len(learned) > 1 and max(len(model["runs"]) for model in learned) == 1:
+        said.append("Each model was trained once; another seed could change close places.")
+    elif (close := _within_spread(results, kind)) is not None:
+        said.append(close)
+    return said
+
+
+def _within_spread(results: dict[str, Any], kind: str) -> str | None:
+    """Warn where the two best models lie closer together than their own training runs do."""
+    entries = []
+    for model in results["models"]:
+        entry = score(model, kind, "hole_psnr")
+        spread = finite(((model["stability"] or {}).get("hole_psnr") or {}).get("sd"))
+        if entry.mean is not None:
+            entries.append((entry.mean, model["label"], spread or 0.0))
+    if len(entries) < 2:
+        return None
+    (best, first, a), (next_best, second, b) = sorted(entries, reverse=True)[:2]
+    widest = max(a, b)
+    if widest == 0.0 or best - next_best > 2 * widest:
+        return None
+    return (
+        f"{first} and {second} lie {number(best - next_best, 2)} dB apart, while training runs of "
+        f"one model differ by {number(widest, 2)} dB (standard deviation)."
+    )
+
+
+def protocol(results: dict[str, Any]) -> str:
+    """Tell in one paragraph how the numbers were made."""
+    data, rules = results["data"], results["protocol"]
+    size = f"{data['size']}×{data['size']}"
+    crop = f", crop “{data['crop']}”" if data["crop"] else ""
+    masks = listing(
+        [
+            f"{mask['kind']} ({number(100 * mask['area'], 0)} % missing, seed {mask['seed']}, "
+            f"sha256 {mask['digest'][:12]}…)"
+            if mask["area"] is not None
+            else f"{mask['kind']} (seed {mask['seed']}, sha256 {mask['digest'][:12]}…)"
+            for mask in rules["masks"]
+        ]
+    )
+    keys = {column["key"] for column in results["columns"]}
+    meanings = "; ".join(text for key, text in _MEANINGS.items() if key in keys)
+    learned = any(model["learned"] for model in results["models"])
+    seeds = listing([str(seed) for seed in rules["seeds"]])
+    trained = (
+        f" The learned models were trained on {data['train']:,} pictures, with {rules['limit']}, "
+        f"batches of {rules['batch_size']}, seed{'s' if len(rules['seeds']) > 1 else ''} {seeds}; "
+        f"{data['val']:,} validation pictures, none of them a test picture, chose the "
+        f"weights that were kept."
+        if learned
+        else ""
+    )
+    return (
+        f"{data['title']} at {size}{crop}.{trained} All models fill the same {data['test']:,} test "
+        f"pictures under the same masks: {masks}. What a mask hides is removed before a model sees "
+        "the picture, known pixels come back unchanged, and the result is scored after rounding to "
+        f"{rules['rounding']}, as a saved picture would be. Measured per picture: {meanings}. ± is "
+        "the standard error of the mean over the test pictures; it does not hold the spread "
+        "between training runs, which stands under stability."
+    )

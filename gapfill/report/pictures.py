@@ -1,0 +1,71 @@
+"""Pictures for the page and for sheets of samples."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+HIDDEN = 206
+"""The neutral light gray that stands for hidden pixels."""
+
+_INK, _PAPER, _GAP = (34, 37, 42), (255, 255, 255), 6
+
+
+def corrupted(real: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return uint8 `real` [N,3,H,W] with the pixels gray where `mask` [N,1,H,W] is 1."""
+    return np.where(mask.astype(bool), np.uint8(HIDDEN), real)
+
+
+def image(picture: np.ndarray) -> Image.Image:
+    """Turn a uint8 picture [3,H,W] into a PIL image."""
+    return Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0)))
+
+
+def data_uri(picture: np.ndarray) -> str:
+    """Return a uint8 picture [3,H,W] as a PNG inside a `data:` address, at its own size."""
+    buffer = io.BytesIO()
+    image(picture).save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def grid(columns: Sequence[tuple[str, np.ndarray]], scale: int = 3) -> Image.Image:
+    """Draw columns of pictures side by side, each under its heading, enlarged pixel by pixel.
+
+    Args:
+        columns: Headings, each with uint8 pictures [N,3,H,W] of one size; a short column leaves
+            blanks below it.
+        scale: How many times each pixel is repeated in both directions.
+    """
+    height, width = (side * scale for side in columns[0][1].shape[-2:])
+    rows = max(len(pictures) for _, pictures in columns)
+    head = 34
+    size = (
+        len(columns) * (width + _GAP) + _GAP,
+        head + rows * (height + _GAP),
+    )
+    sheet = Image.new("RGB", size, _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for column, (heading, pictures) in enumerate(columns):
+        left = _GAP + column * (width + _GAP)
+        text, font = _fit(heading, width)
+        draw.text((left + width / 2, head / 2), text, fill=_INK, font=font, anchor="mm")
+        for row, picture in enumerate(pictures):
+            enlarged = image(picture).resize((width, height), Image.Resampling.NEAREST)
+            sheet.paste(enlarged, (left, head + row * (height + _GAP)))
+    return sheet
+
+
+def _fit(heading: str, width: int) -> tuple[str, ImageFont.FreeTypeFont | ImageFont.ImageFont]:
+    """Return the heading and the largest font that lets it fit `width`; cut it as a last resort."""
+    font = ImageFont.load_default(20)
+    for size in range(20, 10, -1):
+        font = ImageFont.load_default(size)
+        if font.getlength(heading) <= width:
+            return heading, font
+    while len(heading) > 1 and font.getlength(heading + "…") > width:
+        heading = heading[:-1]
+    return heading + "…", font

@@ -1,0 +1,145 @@
+"""Numbers as people read them, and the intervals that decide what may be called best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+NOTHING = "–"
+"""What stands where there is no number."""
+
+
+class Score(NamedTuple):
+    """A mean with its standard error over `n` pictures; `reason` says why there is none."""
+
+    mean: float | None
+    se: float | None
+    n: int
+    reason: str | None
+
+    def interval(self) -> tuple[float, float] | None:
+        """Return the 95 % interval of the mean, or None where it is unknown."""
+        if self.mean is None or self.se is None:
+            return None
+        return self.mean - 1.96 * self.se, self.mean + 1.96 * self.se
+
+    def text(self, digits: int) -> str:
+        """Write the score as `mean ± standard error`.
+
+        >>> Score(20.5, 0.114, 400, None).text(2)
+        '20.50 ± 0.11'
+        """
+        mean = number(self.mean, digits)
+        return mean if self.mean is None or self.se is None else f"{mean} ± {self.se:.{digits}f}"
+
+
+def finite(value: Any) -> float | None:
+    """Return `value` as a float, or None where it is null, NaN, infinite or no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def score(model: Mapping[str, Any], kind: str, key: str) -> Score:
+    """Read one score of one model from results.json; what is absent reads as null."""
+    entry = model["scores"].get(kind, {}).get(key) or {}
+    mean, se = finite(entry.get("mean")), finite(entry.get("se"))
+    return Score(mean, se, int(entry.get("n") or 0), entry.get("reason"))
+
+
+def number(value: float | None, digits: int) -> str:
+    """Write a number with a fixed count of decimals, and a dash for none.
+
+    >>> number(21.066, 2), number(-0.5, 1), number(None, 2)
+    ('21.07', '−0.5', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    return f"{value:,.{digits}f}".replace("-", "−")
+
+
+def quantity(value: float | None) -> str:
+    """Write a count to three significant digits.
+
+    >>> [quantity(v) for v in (7_900_000, 213.04, 6.1, 256_000, 999_600, 0, None)]
+    ['7.90 M', '213', '6.10', '256 k', '1.00 M', '0', '–']
+    """
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    value = float(f"{value:.3g}")
+    for size, letter in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k"), (1.0, "")):
+        if abs(value) >= size:
+            return f"{value / size:#.3g}".removesuffix(".") + letter
+    return f"{value:g}"
+
+
+def duration(seconds: float | None) -> str:
+    """Write a length of time with the unit that suits it.
+
+    >>> [duration(v) for v in (42.3, 1200, 8000, None)]
+    ['42 s', '20 min', '2 h 13 min', '–']
+    """
+    if seconds is None or not math.isfinite(seconds):
+        return NOTHING
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    hours, rest = divmod(minutes, 60)
+    return f"{minutes} min" if hours == 0 else f"{hours} h {rest} min"
+
+
+def listing(names: list[str]) -> str:
+    """Join names as a sentence does.
+
+    >>> listing(["cnn"]), listing(["cnn", "gan", "dcgan"])
+    ('cnn', 'cnn, gan and dcgan')
+    """
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def merit(entry: Score, better: str) -> float | None:
+    """Return how good a score is: larger is better, whatever the metric's direction.
+
+    `better` is `higher`, `lower` or `one` (closest to 1).
+
+    >>> merit(Score(0.75, None, 1, None), "one"), merit(Score(0.5, None, 1, None), "lower")
+    (-0.25, -0.5)
+    """
+    if entry.mean is None:
+        return None
+    return {"higher": entry.mean, "lower": -entry.mean}.get(better, -abs(entry.mean - 1))
+
+
+def contenders(scores: Mapping[str, Score], better: str) -> list[str]:
+    """Return the names, best first, that the 95 % intervals cannot tell from the best.
+
+    A name without an interval can be told from nothing, so it stays a contender.
+
+    >>> best, near = Score(21, 0.1, 9, None), Score(20.8, 0.1, 9, None)
+    >>> contenders({"a": Score(18, 0.1, 9, None), "b": best, "c": near}, "higher")
+    ['b', 'c']
+    """
+    ranked = [
+        (value, name) for name, s in scores.items() if (value := merit(s, better)) is not None
+    ]
+    ranked.sort(key=lambda pair: -pair[0])
+    if not ranked:
+        return []
+    top_value, top = ranked[0]
+    spread = {name: math.inf if (se := scores[name].se) is None else se for _, name in ranked}
+    floor = top_value - 1.96 * spread[top]
+    return [top] + [name for value, name in ranked[1:] if value + 1.96 * spread[name] >= floor]
+
+
+def winner(scores: Mapping[str, Score], better: str) -> str | None:
+    """Return the one name that is best beyond doubt, or None.
+
+    >>> a, b = Score(21, 0.1, 9, None), Score(20, 0.1, 9, None)
+    >>> winner({"a": a, "b": b}, "higher"), winner({"a": a}, "higher")
+    ('a', None)
+    """
+    if sum(entry.mean is not None for entry in scores.values()) < 2:
+        return None
+    first = contenders(scores, better)
+    return first[0] if len(first) == 1 else None

@@ -1,0 +1,409 @@
+"""The report of a finished comparison: the page, the pictures and the plain table."""
+
+import copy
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gapfill import report
+from gapfill.errors import GapfillError
+from gapfill.report import charts, load, page, panels
+from gapfill.report.scores import Score, contenders, winner
+
+SIDE, K, W = 16, 8, 3
+GENERATED = "generated faces, not CelebA: numbers are not comparable with papers"
+
+
+def scored(psnr, se=0.1, sharpness=0.5):
+    return {
+        "hole_psnr": {"mean": psnr, "se": se, "n": 400},
+        "lpips": {"mean": None, "se": None, "n": 0, "reason": "no AlexNet weights here"},
+        "sharpness": {"mean": sharpness, "se": 0.01, "n": 400},
+    }
+
+
+def made(label, psnr, *, learned=True, sharpness=0.5, kinds=("center",)):
+    """One entry of `models`, as a comparison writes it."""
+    run = {
+        "seed": 0,
+        "diverged": False,
+        "log": f"models/{label.strip('<>')}/seed-0/log.jsonl",
+        "scores": {kind: {"hole_psnr": psnr} for kind in kinds},
+        "critic_accuracy": {"mean": 0.7, "sd": 0.05},
+        "generator_loss": None,
+    }
+    return {
+        "name": label, "label": label, "summary": "One line.", "learned": learned,
+        "stochastic": False, "parameters": 7_900_000 if learned else 0,
+        "macs": 210_000_000 if learned else None,
+        "weights_digest": "a" * 64 if learned else None,
+        "config": {"width": 64} if learned else {},
+        "training": {"steps": 400, "images": 25600, "seconds": 120.0, "images_per_second": 213.0,
+                     "precision": "bf16", "batch_size": 64} if learned else None,
+        "cost": {"latency_ms": 6.1, "throughput": 900.0, "batch_size": 64, "device": "cpu",
+                 "precision": "fp32"},
+        "scores": {kind: scored(psnr, sharpness=sharpness) for kind in kinds},
+        "runs": [run] if learned else [],
+        "stability": None,
+        "worst": [{"picture": n, "name": f"{n:06d}.jpg", "hole_psnr": 11.0 + n} for n in range(W)],
+    }  # fmt: skip
+
+
+def results_of(*models, kinds=("center",), generated=False):
+    """A whole results.json."""
+    columns = [("hole_psnr", "hole PSNR", "dB", "higher", 2), ("lpips", "LPIPS", "", "lower", 3),
+               ("sharpness", "sharpness", "", "one", 2)]  # fmt: skip
+    masks = [{"kind": kind, "seed": 0, "digest": "e" * 64, "area": 0.25} for kind in kinds]
+    names = ("key", "title", "unit", "better", "digits")
+    return {
+        "schema": 1,
+        "command": "python -m gapfill.compare --models cnn",
+        "created": "2026-01-01T12:00:00+00:00",
+        "environment": {
+            "gapfill": "0.1.0", "torch": "2.14.1", "device": "cpu", "device_name": None,
+            "threads": 2, "precision": "bf16",
+        },
+        "data": {
+            "title": "CelebA", "generated": generated, "note": "", "size": SIDE, "crop": "celeba",
+            "train": 3400, "val": 200, "test": 400, "digest": "d" * 64,
+        },
+        "protocol": {
+            "masks": masks, "seeds": [0], "limit": "2m of training each", "batch_size": 64,
+            "rounding": "uint8",
+        },
+        "columns": [dict(zip(names, column, strict=True)) for column in columns],
+        "models": list(models),
+    }  # fmt: skip
+
+
+def fill_folder(folder, results, *, logs=True, samples=None):
+    """Write what a comparison leaves behind; the pictures are smooth noise."""
+    rng = np.random.default_rng(0)
+
+    def pictures(*shape):
+        return rng.integers(0, 256, (*shape, 3, SIDE, SIDE), dtype=np.uint8)
+
+    mask = np.zeros((K, 1, SIDE, SIDE), np.uint8)
+    mask[..., 4:12, 4:12] = 1
+    arrays = {"real": pictures(K), "mask": mask}
+    for model in results["models"]:
+        label = model["label"]
+        arrays |= {f"filled/{label}": pictures(K), f"worst_real/{label}": pictures(W)}
+        arrays |= {f"worst_mask/{label}": mask[:W], f"worst_filled/{label}": pictures(W)}
+        for run in model["runs"] if logs else ():
+            path = folder / run["log"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("\n".join(log_lines(rng, adversarial=label != "cnn")))
+    if samples:
+        arrays[f"samples/{samples}"] = pictures(4, K)
+    np.savez(folder / "pictures.npz", allow_pickle=False, **arrays)
+    (folder / "results.json").write_text(json.dumps(results), "utf-8")
+    return folder
+
+
+def log_lines(rng, adversarial):
+    for step in range(1, 301):
+        entry = {"step": step, "lr": 2e-4, "generator/l1": 0.1, "generator/loss": rng.random()}
+        if adversarial:
+            entry |= {"critic/loss": rng.random(), "critic/report/accuracy": 0.8}
+        yield json.dumps(entry)
+        if step % 100 == 0:
+            yield json.dumps({"step": step, "val/hole_psnr": 20 + step / 300})
+
+
+class Page(HTMLParser):
+    """What the tests ask of a page: its tags with their attributes, and its text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.source = text
+        self.tags, self.open, self.words, self.best = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in {"meta", "img", "br", "line", "circle", "polyline"}:
+            self.open.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if tag not in {"line", "circle", "polyline"}:
+            assert self.open.pop()[0] == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1][0] != "style":
+            self.words.append(data)
+        if self.open and self.open[-1] == ("td", {**self.open[-1][1], "class": "best"}):
+            self.best.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def usual_results():
+    """Telea, cnn and dcgan; cnn is best beyond doubt, and dcgan the sharpest."""
+    return results_of(
+        made("telea", 15.85, learned=False, sharpness=0.2),
+        made("cnn", 21.07, sharpness=0.31),
+        made("dcgan", 20.52, sharpness=0.66),
+    )
+
+
+@pytest.fixture
+def usual():
+    return usual_results()
+
+
+def page_of(folder, results, **how):
+    fill_folder(folder, results, **how)
+    return Page(page.render(results, load.pictures(folder), *load.histories(folder, results)))
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """The page of the usual comparison, made once."""
+    return page_of(tmp_path_factory.mktemp("usual"), usual_results())
+
+
+def test_the_three_files_are_written_and_returned(tmp_path, usual):
+    written = report.write(fill_folder(tmp_path, usual))
+    assert [path.name for path in written] == ["report.html", "grid.png", "losses.png"]
+    assert all(path.parent == tmp_path and path.stat().st_size > 0 for path in written)
+
+
+def test_the_page_needs_nothing_beside_itself(shown):
+    for tag, attributes in shown.tags:
+        assert tag not in {"script", "link", "iframe", "object"}
+        for name in ("src", "href", "srcset", "data", "poster"):
+            assert attributes.get(name, "data:").startswith("data:")
+    assert "http" not in shown.source.replace("http-equiv", "")
+    assert "url(" not in shown.source
+
+
+def test_all_tags_are_closed_in_order(shown):
+    assert shown.open == []
+
+
+def test_every_picture_says_what_it_shows(shown):
+    alts = [a["alt"] for tag, a in shown.tags if tag == "img"]
+    assert len(alts) == 3 + K * 5 + 3 * W * 3
+    assert "picture 1 filled by dcgan" in alts
+    assert all(alts)
+
+
+def test_every_table_head_has_a_scope_and_every_chart_a_description(shown):
+    assert all(a["scope"] in {"row", "col"} for tag, a in shown.tags if tag == "th")
+    assert any("cnn 21.07 dB" in a.get("aria-label", "") for tag, a in shown.tags if tag == "svg")
+
+
+def test_pictures_come_through_unchanged(tmp_path, usual):
+    fill_folder(tmp_path, usual)
+    real = load.pictures(tmp_path)["real"]
+    columns = dict(panels.grid_columns(usual, load.pictures(tmp_path)))
+    assert np.array_equal(columns["real"], real)
+    assert (columns["corrupted"][:, :, 4:12, 4:12] == 206).all()
+    assert np.array_equal(columns["corrupted"][:, :, :4], real[:, :, :4])
+
+
+@pytest.mark.parametrize("generated", [True, False])
+def test_the_banner_is_there_for_generated_faces_only(tmp_path, usual, generated):
+    usual["data"]["generated"] = generated
+    found = page_of(tmp_path, usual)
+    assert any(a.get("class") == "banner" for _, a in found.tags) == generated
+    assert (GENERATED in found.text) == generated
+    assert report.table(usual).startswith(GENERATED) == generated
+
+
+def test_a_note_on_the_data_takes_the_place_of_the_usual_banner(usual):
+    usual["data"] |= {"generated": True, "note": "drawn faces: a test only"}
+    assert report.table(usual).startswith("drawn faces: a test only")
+
+
+def test_the_best_is_marked_where_intervals_are_apart(shown):
+    assert shown.best == ["21.07", "0.66"]
+    assert "cnn restores the missing pixels best, with 21.07 ± 0.10 dB" in shown.text
+    assert "0.55 dB ahead of dcgan; dcgan comes closest to real sharpness" in shown.text
+
+
+def test_nothing_is_marked_where_intervals_overlap(tmp_path):
+    found = page_of(tmp_path, results_of(made("cnn", 21.07), made("dcgan", 20.9)))
+    assert found.best == []
+    assert "cnn and dcgan restore the missing pixels equally well" in found.text
+
+
+def test_a_wide_interval_further_down_forbids_the_mark():
+    sure, close, vague = Score(21, 0.1, 9, None), Score(20, 0.1, 9, None), Score(19, 2, 9, None)
+    assert winner({"a": sure, "b": close}, "higher") == "a"
+    assert contenders({"a": sure, "b": close, "c": vague}, "higher") == ["a", "c"]
+    assert winner({"a": sure, "b": close._replace(se=None)}, "higher") is None
+
+
+def test_closest_to_one_may_lie_on_either_side():
+    over, under = Score(1.05, 0.01, 9, None), Score(0.8, 0.01, 9, None)
+    assert winner({"over": over, "under": under}, "one") == "over"
+    assert winner({"over": over, "under": Score(0.94, 0.01, 9, None)}, "one") is None
+
+
+def test_names_are_escaped_everywhere(tmp_path):
+    found = page_of(tmp_path, results_of(made("<b>", 21.0), made("cnn", 20.0)))
+    assert not any(tag == "b" for tag, _ in found.tags)
+    assert "Filling the gap: <b> and cnn" in found.text
+
+
+def test_missing_numbers_are_dashes_with_their_reason(tmp_path, usual):
+    usual["models"][1]["scores"]["center"]["hole_psnr"] = {"mean": None, "se": None, "n": 0}
+    usual["models"][1] |= {"cost": None, "training": None, "parameters": None, "macs": None}
+    found = page_of(tmp_path, usual)
+    assert "– LPIPS: no AlexNet weights here" in found.text
+    assert "dcgan restores the missing pixels best" in found.text
+    assert "None" not in found.text
+    assert "nan" not in found.text.lower()
+    row = next(line for line in report.table(usual).splitlines() if line.startswith("cnn"))
+    assert row.split() == ["cnn", "–", "–", "0.31", "±", "0.01", "–", "–", "–"]
+
+
+def test_without_training_there_are_no_losses(tmp_path):
+    written = report.write(fill_folder(tmp_path, results_of(made("telea", 15.8, learned=False))))
+    assert [path.name for path in written] == ["report.html", "grid.png"]
+    found = Page((tmp_path / "report.html").read_text("utf-8"))
+    assert "How training went" not in found.text
+    assert "Stability" not in found.text
+
+
+def test_one_model_alone_is_not_called_best(tmp_path):
+    found = page_of(tmp_path, results_of(made("cnn", 21.0)))
+    assert found.best == []
+    assert "no other model stood beside it" in found.text
+
+
+def test_each_kind_of_mask_has_its_table(tmp_path):
+    kinds = ("center", "brush")
+    results = results_of(
+        made("cnn", 21.0, kinds=kinds), made("gan", 19.0, kinds=kinds), kinds=kinds
+    )
+    found = page_of(tmp_path, results)
+    assert "Under center masks, cnn restores" in found.text
+    regions = [a.get("aria-label", "") for _, a in found.tags]
+    assert {"Scores, center masks", "Scores, brush masks"} <= set(regions)
+    assert report.table(results).count("hole PSNR dB") == 2
+
+
+def test_a_missing_log_leaves_a_note_and_no_curves(tmp_path, usual):
+    found = page_of(tmp_path, usual, logs=False)
+    assert "cnn, seed 0: no log at models/cnn/seed-0/log.jsonl" in found.text
+    assert "losses.png" not in [path.name for path in report.write(tmp_path)]
+
+
+def test_a_log_survives_torn_lines_repeats_and_nan(tmp_path):
+    path = tmp_path / "log.jsonl"
+    lines = [
+        '{"step": 1, "critic/loss": 1.0, "critic/report/loss": 9.0, "val/loss": 5.0}',
+        '{"step": 2, "critic/loss": 2.0}',
+        '{"step": 3, "critic/lo',
+        '{"step": 2, "critic/loss": 4.0, "generator/loss": NaN}',
+    ]
+    path.write_text("\n".join(lines))
+    found = load.log(path)
+    assert list(found) == ["critic/loss"]
+    assert found["critic/loss"].steps.tolist() == [1, 2]
+    assert found["critic/loss"].values.tolist() == [1.0, 4.0]
+
+
+def test_a_run_that_diverged_is_named(tmp_path, usual):
+    usual["models"][2]["runs"][0]["diverged"] = True
+    assert "dcgan: its only run diverged." in page_of(tmp_path, usual).text
+
+
+def test_places_within_the_spread_of_runs_are_called_close(tmp_path, usual):
+    for model in usual["models"][1:]:
+        again = copy.deepcopy(model["runs"][0]) | {"seed": 1}
+        model["runs"].append(again)
+        model["stability"] = {"runs": 2, "diverged": 0, "hole_psnr": {"mean": 20.0, "sd": 0.4}}
+    found = page_of(tmp_path, usual)
+    assert "cnn and dcgan lie 0.55 dB apart, while training runs of one model" in found.text
+    assert "Each run" in found.text
+
+
+def test_samples_of_a_stochastic_model_are_shown(tmp_path, usual):
+    found = page_of(tmp_path, usual, samples="dcgan")
+    assert "Different fills by dcgan" in found.text
+    assert any(a.get("alt") == "picture 1, fill 4 by dcgan" for _, a in found.tags)
+
+
+def test_the_page_holds_all_that_a_repeat_needs(shown):
+    command = "python -m gapfill.compare --models cnn"
+    for needed in (command, "2.14.1", "d" * 64, "e" * 64, "a" * 64, "width = 64"):
+        assert needed in shown.text
+
+
+@pytest.mark.parametrize(("schema", "named"), [(2, "schema 2"), (None, "no schema")])
+def test_an_unknown_schema_is_refused_with_both_named(tmp_path, usual, schema, named):
+    usual["schema"] = schema
+    with pytest.raises(GapfillError, match=rf"{named}, but this gapfill reads schema 1"):
+        report.write(fill_folder(tmp_path, usual))
+    with pytest.raises(GapfillError, match=named):
+        report.table(usual)
+
+
+def test_a_folder_without_results_says_what_to_do(tmp_path):
+    with pytest.raises(GapfillError, match=r"results\.json cannot be read .*Run a comparison"):
+        report.write(tmp_path)
+
+
+def test_damaged_pictures_are_named(tmp_path, usual):
+    fill_folder(tmp_path, usual)
+    (tmp_path / "pictures.npz").write_bytes(b"PK not a zip")
+    with pytest.raises(GapfillError, match=r"pictures\.npz cannot be read"):
+        report.write(tmp_path)
+
+
+def test_the_plain_table_is_aligned_and_narrow(usual):
+    usual["models"] = [made(f"model-{n}", 20 + n / 10) for n in range(6)]
+    lines = report.table(usual).split("\n\n")[0].splitlines()
+    assert lines[0].split("  ")[0] == "model"
+    assert len({line.index("±") for line in lines[1:]}) == 1
+    assert len({len(line) for line in lines}) == 1
+    assert max(map(len, lines)) <= 110
+
+
+def test_the_plain_table_stars_only_the_certain_best(usual):
+    table = report.table(usual)
+    assert "21.07 ± 0.10*" in table
+    assert table.count("*") == 3  # hole PSNR, sharpness, and the line that explains the star
+    assert "LPIPS: no AlexNet weights here" in table
+
+
+def test_the_grid_repeats_pixels_exactly():
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8), dtype=np.uint8)
+    drawn = report.grid([("a", pictures), ("a heading far too long for it", pictures[:1])], scale=3)
+    assert isinstance(drawn, Image.Image)
+    pixels = np.asarray(drawn)
+    big = pictures[0].repeat(3, 1).repeat(3, 2).transpose(1, 2, 0)
+    assert np.array_equal(pixels[34:58, 6:30], big)
+    assert (pixels[64:88, 36:60] == 255).all()
+
+
+def test_labels_of_a_crowded_chart_do_not_overlap():
+    points = [charts.Point(f"model-{n}", 6 + n / 50, 20 + n / 50, 0.1, True) for n in range(8)]
+    chart = charts.scatter(points, x_title="", y_title="", described="")
+    boxes = []
+    for mark in chart.marks:
+        length = len(mark.text) * 7
+        left = mark.text_x - {"start": 0, "middle": length / 2, "end": length}[mark.anchor]
+        boxes.append((left, mark.text_y - 7, left + length, mark.text_y + 7))
+    for n, a in enumerate(boxes):
+        assert a[0] >= 0
+        assert a[2] <= chart.width
+        for b in boxes[:n]:
+            assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+
+
+def test_thinning_keeps_the_peaks():
+    values = np.zeros(10_000)
+    values[7_777] = 5.0
+    thin = load.Curve(np.arange(10_000), values).thin()
+    assert len(thin.values) <= 2 * 240 + 2
+    assert thin.values.max() == 5.0
