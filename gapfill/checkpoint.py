@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import pickle
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -89,9 +90,14 @@ def load(path: Path) -> dict[str, Any]:
     if not data.startswith(_MAGIC) or len(data) < head:
         raise DamagedError(f"checkpoint {path} is damaged (no gapfill header).")
     body = memoryview(data)[head:]
-    if hashlib.sha256(body).hexdigest().encode() != data[len(_MAGIC) : head - 1]:
+    if hashlib.sha256(body).hexdigest().encode() + b"\n" != data[len(_MAGIC) : head]:
         raise DamagedError(f"checkpoint {path} is damaged (sha256 mismatch).")
-    return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    try:
+        return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        raise GapfillError(
+            f"checkpoint {path} holds more than tensors and plain values."
+        ) from error
 
 
 def save_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
@@ -133,12 +139,15 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def digest_of(path: Path) -> str | None:
     """The digest that a file of weights carries inside, or None where there is no file."""
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
         return None
-    with safe_open(path, framework="pt") as file:
-        return (file.metadata() or {}).get("sha256")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("sha256")
+    except (SafetensorError, UnicodeDecodeError) as error:
+        raise DamagedError(f"weights {path} are damaged ({error}).") from error
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from gapfill import compare, console
+from gapfill._version import __version__
 
 
 def parser() -> console.Parser:
     """The command and its sub-commands."""
     made = console.Parser(prog="gapfill", description="A pluggable zoo of image inpainters.")
     made.add_argument("--debug", action="store_true", help="show tracebacks")
+    made.add_argument("--version", action="version", version=f"gapfill {__version__}")
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     listing = commands.add_parser("list", help="the registered models")
@@ -28,7 +30,7 @@ def parser() -> console.Parser:
     console.add_data(fit)
     fit.add_argument("--mask", help="which masks to train with (default: center)")
     console.add_length(fit)
-    console.add_device(fit)
+    console.add_training(fit)
     console.add_set(fit)
     fit.add_argument("--out", metavar="DIR", required=True, help="where run and model are kept")
     fit.set_defaults(run=run_fit)
@@ -69,7 +71,7 @@ def run_list(options: argparse.Namespace) -> None:
         except GapfillError as error:
             rows.append({"name": name, "summary": str(error)})
             continue
-        rows.append({"name": name, "summary": (cls.__doc__ or "").strip().splitlines()[0]})
+        rows.append({"name": name, "summary": (cls.__doc__ or "").strip().partition("\n")[0]})
     if options.json:
         _write_json(options.json, rows)
         return
@@ -80,9 +82,7 @@ def run_list(options: argparse.Namespace) -> None:
 
 def run_fit(options: argparse.Namespace) -> None:
     """Train one model as a recipe says, with the command line's changes."""
-    from dataclasses import replace
-
-    from gapfill import ranks
+    from gapfill import masks, ranks
     from gapfill.config import build, plain
     from gapfill.data import Stream, open_table
     from gapfill.randomness import mix, seeded
@@ -91,16 +91,17 @@ def run_fit(options: argparse.Namespace) -> None:
 
     is_file = options.model.endswith((".yaml", ".yml"))
     recipe = read_recipe(options.model) if is_file else Recipe(model=options.model)
-    given = console.parse_set(options.set)
-    recipe = replace(
-        recipe, settings={**recipe.settings, **given}, mask=options.mask or recipe.mask
-    )
-    length = {name: getattr(options, name) for name in ("epochs", "steps", "budget")}
-    training = plain(recipe.train) | {"device": options.device, "precision": options.precision}
-    training |= {"seed": options.seed} | (length if any(length.values()) else {})
-    settings = build(Training, training, where="fit")
-    device = ranks.start(settings.device)
-    with seeded(mix(options.seed, "weights")):
+    changes = console.given(options, "mask", "batch_size")
+    settings = {**recipe.settings, **console.parse_set(options.set)}
+    recipe = build(Recipe, vars(recipe) | changes | {"settings": settings}).sized(options.size)
+    masks.check(recipe.mask)
+    length = console.given(options, "epochs", "steps", "budget")
+    training = plain(recipe.train) | console.given(options, "device", "precision", "seed")
+    if length:
+        training |= dict.fromkeys(("epochs", "steps", "budget")) | length
+    train = build(Training, training, where="fit")
+    device = ranks.start(train.device)
+    with seeded(mix(train.seed, "weights")):
         model = recipe.create()
     table = open_table(options.data, options.size, options.crop, extra=options.extra)
     out = Path(options.out)
@@ -109,12 +110,12 @@ def run_fit(options: argparse.Namespace) -> None:
             f"data: {table.describe()} · masks: {recipe.mask} · {device.type}", options.quiet
         )
     model.fit(
-        Stream(table.part("train").images, options.batch_size, options.seed, flip=recipe.flip),
+        Stream(table.part("train").images, recipe.batch_size, train.seed, flip=recipe.flip),
         mask=recipe.mask,
-        val=table.part("val").images if (table.split == 1).any() else None,
+        val=table.validation,
         out=out,
         quiet=options.quiet,
-        **plain(settings),
+        **plain(train),
     )
     if ranks.rank() == 0:
         model.save(out / "model")

@@ -48,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mask", default="center", help="which masks, in training and scoring")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="runs of each model")
     console.add_length(parser)
-    console.add_device(parser)
+    console.add_training(parser)
     parser.add_argument("--out", metavar="DIR", help="(default: runs/compare-…, by the settings)")
     parser.add_argument("--json", metavar="FILE", help="write results.json there too, - for stdout")
     console.add_common(parser)
@@ -92,15 +92,22 @@ def make_plan(options: argparse.Namespace) -> Plan:
     masks.check(options.mask)
     if options.seeds < 1:
         raise UsageError(f"--seeds must be at least 1; got {options.seeds}.")
-    if options.batch_size < 2:
-        raise UsageError(f"--batch-size must be at least 2; got {options.batch_size}.")
-    length = {name: getattr(options, name) for name in ("epochs", "steps", "budget")}
-    settings = {"seed": options.seed, "device": options.device, "precision": options.precision}
+    if ranks.launched():
+        raise UsageError(
+            "a comparison runs in one process. Train with `torchrun -m gapfill fit`, then compare "
+            "the folders."
+        )
+    batch_size = 64 if options.batch_size is None else options.batch_size
+    if batch_size < 2:
+        raise UsageError(f"--batch-size must be at least 2; got {batch_size}.")
+    names = ("epochs", "steps", "budget")
+    length = console.given(options, *names)
+    settings = console.given(options, "seed", "device", "precision")
     training = build(Training, length | settings, where="compare")
-    ranks.resolve(options.device)
+    ranks.resolve(training.device)
     entries = contestants([*BASELINES, *options.models], options.size)
     table = open_table(options.data, options.size, options.crop, extra=options.extra)
-    if table.generated and not any(length.values()):
+    if table.generated and not length:
         training = build(Training, settings | {"budget": GENERATED_BUDGET})
     test = table.part("test")
     if options.test:
@@ -110,16 +117,16 @@ def make_plan(options: argparse.Namespace) -> Plan:
         "data": table.digest(),
         "size": options.size,
         "mask": options.mask,
-        "batch_size": options.batch_size,
-        "training": {name: getattr(training, name) for name in (*length, "precision", "seed")},
+        "batch_size": batch_size,
+        "training": {name: getattr(training, name) for name in (*names, "precision", "seed")},
     }
     return Plan(
         entries=entries,
         table=table,
         test=test,
         mask=options.mask,
-        seeds=tuple(range(options.seed, options.seed + options.seeds)),
-        batch_size=options.batch_size,
+        seeds=tuple(range(training.seed, training.seed + options.seeds)),
+        batch_size=batch_size,
         training=training,
         wanted=wanted,
         out=Path(options.out) if options.out else _folder(wanted, options),

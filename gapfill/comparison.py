@@ -22,10 +22,11 @@ from gapfill import checkpoint, evaluate, masks, metrics, ranks
 from gapfill.config import plain
 from gapfill.console import say
 from gapfill.data import Stream, Table
+from gapfill.errors import UsageError
 from gapfill.inpainter import Inpainter
 from gapfill.randomness import mix, seeded
 from gapfill.recipe import Recipe, read_recipe
-from gapfill.registry import load
+from gapfill.registry import is_saved, load, saved_in
 from gapfill.train import DivergedError, Training, resolve_precision
 from gapfill.train.folder import RunFolder
 
@@ -71,13 +72,13 @@ def contestants(names: Sequence[str], size: int) -> tuple[Contestant, ...]:
         path = Path(name)
         if path.suffix in (".yaml", ".yml"):
             entry = Contestant(path.stem, recipe=read_recipe(path))
-        elif path.is_dir() and (path / "config.json").is_file():
+        elif is_saved(path):
             load(path)
-            entry = Contestant(path.resolve().name, folder=path)
+            entry = Contestant(_label(path.resolve()), folder=path)
         else:
             entry = Contestant(name, recipe=Recipe(model=name))
         if entry.recipe is not None:
-            _sized(entry.recipe, size).create()
+            entry.recipe.sized(size).create()
         label, number = entry.label, 2
         while label in found:
             label, number = f"{entry.label}-{number}", number + 1
@@ -139,13 +140,9 @@ def _place(plan: Plan, entry: Contestant, seed: int) -> Path:
     return plan.out / "models" / entry.label / f"seed-{seed}"
 
 
-def _sized(recipe: Recipe, size: int) -> Recipe:
-    """The recipe with the comparison's picture size, where its model has one."""
-    from gapfill.registry import model_class
-
-    if "size" not in model_class(recipe.model).Config.__dataclass_fields__:
-        return recipe
-    return replace(recipe, settings={"size": size} | dict(recipe.settings))
+def _label(folder: Path) -> str:
+    """A saved model's label: its folder's name, or the run's, where the folder is just `model`."""
+    return folder.parent.name if folder.name == "model" else folder.name
 
 
 def _trained(plan: Plan, entry: Contestant, seed: int) -> Inpainter:
@@ -154,11 +151,17 @@ def _trained(plan: Plan, entry: Contestant, seed: int) -> Inpainter:
         assert entry.folder is not None
         return load(entry.folder).to(ranks.resolve(plan.training.device))
     place = _place(plan, entry, seed)
-    if (place / "model" / "config.json").is_file():
-        return load(place / "model").to(ranks.resolve(plan.training.device))
-    recipe = _sized(entry.recipe, plan.table.size)
+    recipe = entry.recipe.sized(plan.table.size)
     with seeded(mix(seed, "weights")):
         model = recipe.create()
+    if is_saved(place):
+        saved = load(place)
+        if (saved.name, saved.config) != (model.name, model.config):
+            raise UsageError(
+                f"{place} holds a '{saved.name}' with other settings than '{entry.label}' has now. "
+                "Give another --out, or delete it to train again."
+            )
+        return saved.to(ranks.resolve(plan.training.device))
     stream = Stream(plan.table.part("train").images, plan.batch_size, seed, flip=recipe.flip)
     length = {name: getattr(plan.training, name) for name in ("steps", "epochs", "budget")}
     training = plain(recipe.train) | length | {"seed": seed, "device": plan.training.device}
@@ -167,7 +170,7 @@ def _trained(plan: Plan, entry: Contestant, seed: int) -> Inpainter:
         model.fit(
             stream,
             mask=plan.mask,
-            val=plan.table.part("val").images,
+            val=plan.table.validation,
             out=place,
             quiet=plan.quiet,
             **training,
@@ -196,7 +199,8 @@ def _row(
         _run(plan, entry, seed, model_of_run, score, floor)
         for seed, model_of_run, score in zip(plan.seeds, models, scores, strict=False)
     ]
-    psnr = torch.tensor([run["scores"][plan.mask]["hole_psnr"] or 0.0 for run in runs])
+    found = [run["scores"][plan.mask]["hole_psnr"] for run in runs]
+    psnr = torch.tensor([value for value in found if value is not None])
     # Over several seeds a picture's score is its mean over the runs.
     means = {key: torch.stack([score[key] for score in scores]).mean(0) for key in scores[0]}
     training = (
@@ -220,8 +224,8 @@ def _row(
             "runs": len(runs),
             "diverged": sum(run["diverged"] for run in runs),
             "hole_psnr": {
-                "mean": psnr.mean().item(),
-                "sd": psnr.std().item() if len(runs) > 1 else None,
+                "mean": psnr.mean().item() if len(psnr) else None,
+                "sd": psnr.std().item() if len(psnr) > 1 else None,
             },
         }
         if model.updates()
@@ -263,8 +267,8 @@ def _run(
 
 def _digest(plan: Plan, entry: Contestant) -> str | None:
     """The hash of the weights that the table speaks of."""
-    folder = entry.folder or _place(plan, entry, plan.seeds[0]) / "model"
-    return checkpoint.digest_of(folder / "model.safetensors")
+    folder = entry.folder or _place(plan, entry, plan.seeds[0])
+    return checkpoint.digest_of(saved_in(folder) / "model.safetensors")
 
 
 def _results(plan: Plan, rows: list[dict[str, Any]], bank: Tensor) -> dict[str, Any]:

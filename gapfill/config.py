@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ class Range:
 
     def holds(self, value: float) -> bool:
         """Whether `value` is allowed."""
-        return self.low <= value <= self.high and (self.multiple == 1 or not value % self.multiple)
+        fits = self.low <= value <= self.high and math.isfinite(value)
+        return fits and (self.multiple == 1 or not value % self.multiple)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -137,15 +139,16 @@ def _fit_plain(value: Any, hint: Any, where: str) -> Any:
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        return math.isfinite(float(text))
     except ValueError:
         return False
-    return True
 
 
 def _with_point(text: str) -> str:
     """The same number, spelt so that YAML reads a number: 2e-4 becomes 2.0e-4."""
-    mantissa, _, exponent = text.lower().partition("e")
+    mantissa, e, exponent = text.lower().partition("e")
+    if not e:
+        return f"{text} without quotes"
     if "." not in mantissa:
         mantissa += ".0"
     return f"{mantissa}e{exponent if exponent[:1] in '+-' else '+' + exponent}"

@@ -28,17 +28,25 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     """Options that every command has."""
     parser.add_argument("--version", action="version", version=f"gapfill {__version__}")
     parser.add_argument("--quiet", action="store_true", help="no progress bars, no notes")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
-
-
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """Where to compute, and how."""
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:INDEX")
     parser.add_argument(
-        "--precision", default="auto", choices=("auto", "fp32", "bf16"), help="of training"
+        "--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks"
     )
-    parser.add_argument("--seed", type=int, default=0, help="names every random choice")
-    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="pictures a step")
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """Where to compute, and how; where nothing is said, the recipe or the trainer decides."""
+    parser.add_argument("--device", help="auto, cpu, cuda or cuda:INDEX (default: auto)")
+    parser.add_argument(
+        "--precision", choices=("auto", "fp32", "bf16"), help="of training (default: auto)"
+    )
+    parser.add_argument("--seed", type=int, help="names every random choice (default: 0)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="pictures a step (default: 64)")
+
+
+def given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Those of the named options that were given."""
+    values = {name: getattr(options, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +96,10 @@ def parse_set(pairs: Sequence[str]) -> dict[str, Any]:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise UsageError(f"--set wants NAME=VALUE, such as width=32; got '{pair}'.")
-        settings[name] = yaml.safe_load(value)
+        try:
+            settings[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {pair}: the value is no YAML.") from error
     return settings
 
 
@@ -118,12 +129,12 @@ def launch(
     try:
         return command(options) or 0
     except GapfillError as error:
-        if options.debug:
+        if getattr(options, "debug", False):
             raise
         say(f"{parser.prog}: {error}")
         return error.exit_code
     except KeyboardInterrupt as error:
-        say(f"{parser.prog}: {error or 'interrupted.'}")
+        say(f"{parser.prog}: {str(error) or 'interrupted.'}")
         return getattr(error, "exit_code", 130)
     except BrokenPipeError:
         # The reader of stdout left; what is still buffered must not raise again at exit.

@@ -13,7 +13,7 @@ from torch import Tensor
 from gapfill import checkpoint, ranks
 from gapfill.data.pictures import read_mask, read_picture
 from gapfill.errors import UsageError
-from gapfill.inpainter import Inpainter, check_mask
+from gapfill.inpainter import LARGEST_HOLE, Inpainter, check_mask
 from gapfill.registry import create, load
 
 
@@ -71,7 +71,13 @@ def fill_any_size(model: Inpainter, image: Tensor, hole: Tensor, seed: int = 0) 
         return model.inpaint(image, hole, seed)
     top, left, side = _window(hole[0, 0])
     window = (..., slice(top, top + side), slice(left, left + side))
-    small = _resize(image[window].float() / 255, size)
+    share = hole[window].mean().item()
+    if share > LARGEST_HOLE:
+        raise UsageError(
+            f"the hole covers {int(100 * share)} % of the square around it: too little is left to "
+            "see. Fill it in parts."
+        )
+    small = _reduce(image[window].float() / 255, 1 - hole[window], size)
     # A pixel of the reduced picture is missing if any of what it was made from is.
     missing = torch.nn.functional.adaptive_max_pool2d(hole[window], size)
     made = _resize(model.inpaint(small.clamp(0, 1), missing, seed), side).clamp(0, 1)
@@ -96,6 +102,14 @@ def _window(hole: Tensor) -> tuple[int, int, int]:
             )
         corner.append(min(max(0, (first + last + 1 - side) // 2), length - side))
     return corner[0], corner[1], side
+
+
+def _reduce(image: Tensor, known: Tensor, side: int) -> Tensor:
+    """Resize what is known, and nothing of what is hidden, by a normalised convolution."""
+    resize = torch.nn.functional.interpolate
+    both = torch.cat([image * known, known], 1)
+    both = resize(both, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+    return both[:, :3] / both[:, 3:].clamp_min(1e-6)
 
 
 def _resize(image: Tensor, side: int) -> Tensor:

@@ -31,7 +31,7 @@ class Inpainter(nn.Module, ABC):
     Networks see [-1, 1]; only this class converts.
     """
 
-    name: ClassVar[str]
+    name: ClassVar[str] = "unregistered"
     """The registered name; `register` sets it."""
     Config: ClassVar[type]
     """A frozen dataclass: every setting of the model and its default, in one place."""
@@ -140,7 +140,9 @@ class Inpainter(nn.Module, ABC):
             device = torch.device("cuda", torch.cuda.current_device())
         self.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         source = open_source(loader, device)
-        self.check_size(*source.batch(0).shape[-2:])
+        self._check_training_size(*source.batch(0).shape[-2:])
+        if val is not None:
+            self._check_training_size(*val.shape[-2:])
         folder = Path(out) if out is not None else None
         trainer = Trainer(
             self,
@@ -149,7 +151,8 @@ class Inpainter(nn.Module, ABC):
             settings,
             steps_per_epoch=len(source),
             folder=folder,
-            identity={"model": self.name, "config": plain(self.config), "mask": mask},
+            identity={"model": self.name, "config": plain(self.config), "mask": mask}
+            | source.identity(),
             watch=None if val is None else self._watcher(val, mask, settings.seed, folder),
             title=self.name,
             quiet=quiet,
@@ -204,6 +207,18 @@ class Inpainter(nn.Module, ABC):
                 f"got {height}×{width}. Create it with size={height}, or resize them."
             )
 
+    def _check_training_size(self, height: int, width: int) -> None:
+        """Refuse what this model was not made for, or what no mask can be drawn for."""
+        size = getattr(self.config, "size", None)
+        if height != width:
+            raise UsageError(f"training pictures must be square; got {height}×{width}.")
+        if size not in (None, height):
+            raise UsageError(
+                f"this '{self.name}' was made for {size}×{size} pictures; got {height}×{width}. "
+                f"Create it with size={height}, or resize them."
+            )
+        self.check_size(height, width)
+
     def _require_training(self) -> None:
         if not self.trained and self.learns:
             raise UsageError(
@@ -215,6 +230,7 @@ class Inpainter(nn.Module, ABC):
         from gapfill import masks
 
         check_images(val)
+        val = val if val.dtype == torch.uint8 else (val * 255).round().byte()
         index = torch.arange(len(val))
         holes = masks.draw(mask, index, val.shape[-1], mix(seed, "validation masks"))
 

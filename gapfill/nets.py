@@ -59,6 +59,8 @@ class EncoderDecoder(nn.Sequential):
         width: channels after the first convolution; the bottleneck has eight times as many.
         encode: makes the encoder's activation.
         decode: makes the decoder's activation.
+        norm_first: BatchNorm after the first convolution too.
+        dropout: share of the bottleneck's feature maps that training hides.
     """
 
     def __init__(
@@ -67,15 +69,20 @@ class EncoderDecoder(nn.Sequential):
         width: int,
         encode: Callable[[], nn.Module],
         decode: Callable[[], nn.Module],
+        norm_first: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         w = width
         super().__init__(
-            down(channels, w, encode(), norm=False),
+            down(channels, w, encode(), norm_first),
             down(w, 2 * w, encode()),
             down(2 * w, 4 * w, encode()),
             down(4 * w, 8 * w, encode()),
             nn.Sequential(
-                nn.Conv2d(8 * w, 8 * w, 3, 1, 1, bias=False), BatchNorm2d(8 * w), decode()
+                nn.Conv2d(8 * w, 8 * w, 3, 1, 1, bias=False),
+                BatchNorm2d(8 * w),
+                decode(),
+                nn.Dropout2d(dropout),
             ),
             up(8 * w, 4 * w, decode()),
             up(4 * w, 2 * w, decode()),

@@ -25,11 +25,18 @@ def start(device: str = "auto") -> torch.device:
         return (
             torch.device("cuda", torch.cuda.current_device()) if chosen.type == "cuda" else chosen
         )
-    from timm.utils.distributed import init_distributed_device_so, is_distributed_env
-
-    if not is_distributed_env():
+    if not launched():
         return chosen
+    from timm.utils.distributed import init_distributed_device_so
+
     return torch.device(init_distributed_device_so(chosen.type)["device"])
+
+
+def launched() -> bool:
+    """Whether this process is one of several that `torchrun` started."""
+    from timm.utils.distributed import is_distributed_env
+
+    return is_distributed_env()
 
 
 def stop() -> None:
@@ -116,8 +123,22 @@ def anyone(flag: bool) -> bool:
 
 def total(tensor: Tensor) -> Tensor:
     """The sum of `tensor` over the processes; gradients flow through it."""
-    if world() == 1:
-        return tensor
-    from torch.distributed.nn.functional import all_reduce
+    return tensor if world() == 1 else _Sum.apply(tensor)  # type: ignore[no-any-return]
 
-    return all_reduce(tensor)
+
+class _Sum(torch.autograd.Function):
+    """A sum over processes, whose gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        del ctx
+        result = tensor.clone()
+        distributed.all_reduce(result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        del ctx
+        result = gradients[0].contiguous().clone()
+        distributed.all_reduce(result)
+        return result

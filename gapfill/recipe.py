@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ from gapfill import masks
 from gapfill.config import Range, build
 from gapfill.errors import UsageError
 from gapfill.inpainter import Inpainter
-from gapfill.registry import create
+from gapfill.registry import create, model_class
 from gapfill.train import Training
 
 
@@ -35,6 +35,12 @@ class Recipe:
     flip: bool = True
     train: Training = field(default_factory=Training)
 
+    def sized(self, size: int) -> Recipe:
+        """The recipe for pictures of this size, where its model has one and the recipe none."""
+        if "size" not in model_class(self.model).Config.__dataclass_fields__:
+            return self
+        return replace(self, settings={"size": size, **self.settings})
+
     def create(self) -> Inpainter:
         """The untrained model."""
         return create(self.model, **self.settings)
@@ -56,9 +62,10 @@ def read_recipe(path: str | Path) -> Recipe:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(f"{path} is no YAML: {reason}") from error
-    recipe = build(Recipe, values if values is not None else {}, where=str(path))
-    masks.check(recipe.mask)
-    from gapfill.registry import model_class
-
-    build(model_class(recipe.model).Config, recipe.settings, where=f"{path}: settings")
+    try:
+        recipe = build(Recipe, values if values is not None else {})
+        masks.check(recipe.mask)
+        build(model_class(recipe.model).Config, recipe.settings, where="settings")
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
     return recipe

@@ -35,6 +35,8 @@ def register(name: str) -> Callable[[T], T]:
     """
 
     def decorate(cls: T) -> T:
+        if not cls.__module__.startswith("gapfill.models."):
+            _built_in()  # a built-in name is taken even before anyone has asked for it
         known = _classes.get(name)
         if known is not None and _origin(known) != _origin(cls):
             raise UsageError(
@@ -74,7 +76,7 @@ def model_class(name: str) -> type[Inpainter]:
     return _classes[name]
 
 
-def create(name: str, **settings: Any) -> Inpainter:
+def create(name: str, /, **settings: Any) -> Inpainter:
     """Make a new, untrained inpainter.
 
     Args:
@@ -90,15 +92,19 @@ def create(name: str, **settings: Any) -> Inpainter:
 
 
 def load(path: str | Path) -> Inpainter:
-    """Read a saved model: a folder that `save` wrote. Nothing in it is executed.
+    """Read a saved model: a folder that `save` wrote, or a run's. Nothing in it is executed.
 
     Raises:
         UsageError: there is no saved model.
         GapfillError: its files are damaged or do not fit each other.
     """
-    folder = Path(path)
-    read_about(folder)
+    folder = saved_in(Path(path))
+    described = read_about(folder)
     tensors, about = checkpoint.load_weights(folder / "model.safetensors")
+    if described != about:
+        raise GapfillError(
+            f"{folder}: config.json and model.safetensors speak of different models."
+        )
     model = create(about["model"], **about["config"])
     try:
         model.load_state_dict(tensors)
@@ -110,6 +116,18 @@ def load(path: str | Path) -> Inpainter:
     model.training_cost = about.get("training")
     model.trained = True
     return model.eval()
+
+
+def is_saved(path: str | Path) -> bool:
+    """Whether `path` is a folder that `load` takes."""
+    return (saved_in(Path(path)) / "config.json").is_file()
+
+
+def saved_in(folder: Path) -> Path:
+    """Where the saved model is: in the folder itself, or, where that is a run's, in its `model`."""
+    inner = folder / "model"
+    outer_has_it = (folder / "config.json").is_file()
+    return inner if not outer_has_it and (inner / "config.json").is_file() else folder
 
 
 @cache

@@ -135,7 +135,7 @@ def the_same_seed_gives_the_same_fill(model: Inpainter, folder: Path) -> None:
 
 @check
 def every_weight_is_reached(model: Inpainter, folder: Path) -> None:
-    """Each weight has an update that gives it a gradient, and no update reaches another's."""
+    """Each weight has an update that gives it a gradient."""
     model.train()
     batch = _batch(model)
     reached: set[int] = set()

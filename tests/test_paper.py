@@ -50,8 +50,9 @@ def test_2_batchnorm_stands_between_convolution_and_activation(paper, plain, pla
         else False
         for i in convolutions
     ]
-    # Not on the first layer of either, nor on the generator's output or the critic's logit.
-    assert normalised == [False, *[True] * (len(convolutions) - 2), False]
+    # Not on the generator's output, the critic's input layer and its logit.
+    first = player == "generator"
+    assert normalised == [first, *[True] * (len(convolutions) - 2), False]
     for i, has in zip(convolutions, normalised, strict=True):
         if has:
             assert isinstance(parts[i + 2], nn.ReLU | nn.LeakyReLU)
@@ -92,7 +93,7 @@ def test_7_the_input_is_the_broken_picture_trained_in_pairs_with_the_whole_one(p
     batch.mask[:, :, 16:48, 16:48] = 1
     terms = paper.loss(batch)
     assert torch.equal(seen[0], batch.image * (1 - batch.mask))
-    assert set(terms) == {"l1", "gradient", "adversarial"}
+    assert set(terms) == {"l1", "l2", "gradient", "adversarial"}
 
 
 def test_the_critic_sees_composites_and_not_raw_output():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
@@ -19,6 +20,10 @@ class Source(Protocol):
 
     def batch(self, step: int) -> Tensor:
         """This process's share of the pictures of `step`, [N, 3, H, W]."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """What makes a run on it this run and no other."""
         ...
 
     def __len__(self) -> int:
@@ -52,6 +57,8 @@ class Stream:
         device: torch.device | str = "cpu",
     ) -> None:
         check_images(images)
+        if batch_size < 1:
+            raise UsageError(f"batch_size must be at least 1; got {batch_size}.")
         if batch_size % ranks.world():
             raise UsageError(
                 f"batch_size {batch_size} cannot be shared by {ranks.world()} processes evenly."
@@ -68,6 +75,16 @@ class Stream:
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self.batch(step) for step in range(len(self)))
+
+    def identity(self) -> dict[str, Any]:
+        """The pictures' hash, and how they are dealt out."""
+        pixels = self.images.cpu().contiguous().numpy()
+        return {
+            "pictures": hashlib.sha256(pixels.data).hexdigest(),
+            "batch_size": self.batch_size,
+            "order": self.seed,
+            "flip": self.flip,
+        }
 
     def batch(self, step: int) -> Tensor:
         """This process's share of batch `step`, uint8 [N, 3, S, S]."""
@@ -117,9 +134,15 @@ class Replay:
         except TypeError:
             return 0
 
+    def identity(self) -> dict[str, Any]:
+        """Nothing: what a stranger's loader holds cannot be known before it is read."""
+        return {}
+
     def batch(self, step: int) -> Tensor:
         """The pictures of `step`, as the loader gave them."""
         if step < self._position:
+            if self._iterator is self.loader:
+                raise UsageError("the loader is an iterator, which cannot be read again.")
             self._position, self._iterator = -1, None
         while self._position < step or self._last is None:
             self._last = self._next()
@@ -220,7 +243,10 @@ def check_images(images: Any) -> None:
     low, high = torch.aminmax(images)
     if not (low >= 0 and high <= 1):
         cure = "Divide by 255" if high > 2 else "Use (x + 1) / 2 if they are in [-1, 1]"
-        minus = f"{low.item():.1f} to {high.item():.1f}".replace("-", "−")
+        if low > -0.1 and high < 1.1:
+            cure = "Use x.clamp(0, 1) if they overshoot"
+        digits = 1 if low < -0.05 or high > 1.05 else 7
+        minus = f"{low.item():.{digits}f} to {high.item():.{digits}f}".replace("-", "−")
         raise UsageError(
             f"images must be uint8 or float in [0, 1]; got {kind} with values {minus}. {cure}."
         )

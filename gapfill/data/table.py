@@ -83,6 +83,12 @@ class Table:
             crop=self.crop,
         )
 
+    @property
+    def validation(self) -> torch.Tensor | None:
+        """The pictures to validate on, or None where the set is too small to have any."""
+        has = bool((self.split == SPLITS.index("val")).any())
+        return self.part("val").images if has else None
+
     def digest(self) -> str:
         """Return the SHA-256 of the pixels, as hexadecimal text."""
         return hashlib.sha256(_memory(self.images)).hexdigest()

@@ -109,7 +109,7 @@ def summary(values: Tensor) -> dict[str, Any]:
 # In the hole, and over the whole picture --------------------------------------------------------
 
 
-@metric("hole_psnr", "PSNR in the hole", "dB", better="higher", digits=2)
+@metric("hole_psnr", "hole PSNR", "dB", better="higher", digits=2)
 def psnr_hole(filled: Tensor, real: Tensor, mask: Tensor) -> Tensor:
     """PSNR over the missing pixels and all channels, in dB; infinite for identical ones.
 
@@ -126,7 +126,7 @@ def psnr(filled: Tensor, real: Tensor, _mask: Tensor | None = None) -> Tensor:
     return _decibels(((filled.double() - real.double()) ** 2).mean((1, 2, 3)))
 
 
-@metric("hole_ssim", "SSIM in the hole", "", better="higher", digits=4)
+@metric("hole_ssim", "hole SSIM", "", better="higher", digits=4)
 def ssim_hole(filled: Tensor, real: Tensor, mask: Tensor) -> Tensor:
     """Mean of the SSIM map over the windows whose centre is missing.
 
@@ -154,7 +154,7 @@ def ssim(filled: Tensor, real: Tensor, _mask: Tensor | None = None) -> Tensor:
     return _ssim_map(filled, real).mean((1, 2, 3))
 
 
-@metric("hole_l1", "L1 in the hole", "", better="lower", digits=4)
+@metric("hole_l1", "hole L1", "", better="lower", digits=4)
 def l1_hole(filled: Tensor, real: Tensor, mask: Tensor) -> Tensor:
     """Mean absolute difference over the missing pixels and all channels, black to white = 1."""
     hole = _hole(filled, real, mask)
@@ -171,7 +171,7 @@ def l1(filled: Tensor, real: Tensor, _mask: Tensor | None = None) -> Tensor:
 # How it looks -----------------------------------------------------------------------------------
 
 
-@metric("sharpness", "Sharpness", "", better="one", digits=2)
+@metric("sharpness", "sharpness", "", better="one", digits=2)
 def sharpness(filled: Tensor, real: Tensor, mask: Tensor) -> Tensor:
     """Gradient energy in the hole, filled over real: 1 is as sharp as the truth, below is blurry.
 
@@ -186,7 +186,7 @@ def sharpness(filled: Tensor, real: Tensor, mask: Tensor) -> Tensor:
     return (energy + _SQUARE_NOISE) / (truth + _SQUARE_NOISE)
 
 
-@metric("seam", "Seam", "", better="one", digits=2)
+@metric("seam", "seam", "", better="one", digits=2)
 def seam(filled: Tensor, real: Tensor, mask: Tensor) -> Tensor:
     """Mean absolute jump across the hole's border, filled over real: above 1 the border shows.
 

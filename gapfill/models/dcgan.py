@@ -41,7 +41,9 @@ class DCGAN(Inpainter):
             recipe: `paper` or `radford`.
             lr: learning rate of the generator.
             lr_critic: learning rate of the discriminator, a tenth (Pathak et al. 2016's code).
-            l1: weight of the content loss, L1 in the hole.
+            dropout: share of the bottleneck's feature maps that training hides, as in `cnn`.
+            l1: weight of the content loss's mean absolute error in the hole.
+            l2: weight of the content loss's mean squared error in the hole.
             gradient: weight of the gradient loss, in the hole and two pixels around it.
             adversarial: weight of the prior loss.
         """
@@ -50,18 +52,22 @@ class DCGAN(Inpainter):
         width: Annotated[int, Range(4, 512)] = 64
         critic_width: Annotated[int, Range(4, 512)] = 64
         recipe: Literal["paper", "radford"] = "radford"
-        lr: Annotated[float, Range(1e-7, 1)] = 2e-3
-        lr_critic: Annotated[float, Range(1e-7, 1)] = 2e-4
+        lr: Annotated[float, Range(1e-7, 1)] = 1e-3
+        lr_critic: Annotated[float, Range(1e-7, 1)] = 1e-4
+        dropout: Annotated[float, Range(0, 0.9)] = 0.3
         l1: Annotated[float, Range(0)] = 1.0
+        l2: Annotated[float, Range(0)] = 2.0
         gradient: Annotated[float, Range(0)] = 0.1
-        adversarial: Annotated[float, Range(0)] = 0.001
+        adversarial: Annotated[float, Range(0)] = 0.0015
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         leaky: Callable[[], nn.Module] = partial(nn.LeakyReLU, 0.2)
         paper = config.recipe == "paper"
         act, critic_act = (leaky, nn.ReLU) if paper else (nn.ReLU, leaky)
-        self.generator = nets.EncoderDecoder(3 if paper else 4, config.width, act, act)
+        self.generator = nets.EncoderDecoder(
+            3 if paper else 4, config.width, act, act, norm_first=True, dropout=config.dropout
+        )
         self.critic = nets.Critic(config.size, config.critic_width, critic_act)
         nets.initialise(self)
 
@@ -76,7 +82,7 @@ class DCGAN(Inpainter):
 
         PSNR alone would choose the weights of the first minutes, before the discriminator is heard.
         """
-        return scores["hole_psnr"] - 4 * abs(1 - scores["sharpness"])
+        return scores["hole_psnr"] - 4 * max(0.0, 1 - scores["sharpness"])
 
     def updates(self) -> list[Update]:
         """Two: the discriminator, then the generator, on the same generated pictures."""
@@ -101,6 +107,7 @@ class DCGAN(Inpainter):
         fool = losses.saturating if config.recipe == "paper" else losses.real
         return {
             "l1": config.l1 * losses.l1(filled, batch.image, batch.mask),
+            "l2": config.l2 * losses.l2(filled, batch.image, batch.mask),
             "gradient": config.gradient * losses.gradient(filled, batch.image, around),
             "adversarial": config.adversarial * fool(logits),
         }

@@ -76,7 +76,7 @@ class GAN(Inpainter):
 
     def selection(self, scores: Mapping[str, float]) -> float:
         """As `dcgan`'s: hole PSNR, less 4 dB for each unit of sharpness that is missing."""
-        return scores["hole_psnr"] - 4 * abs(1 - scores["sharpness"])
+        return scores["hole_psnr"] - 4 * max(0.0, 1 - scores["sharpness"])
 
     def updates(self) -> list[Update]:
         """Two: the discriminator, then the generator, on the same generated pictures."""

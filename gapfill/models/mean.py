@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 import torch
 from torch import Tensor
 
-from gapfill.config import Range
+from gapfill.config import Range, build
 from gapfill.data.stream import Replay, Stream
 from gapfill.errors import UsageError
 from gapfill.inpainter import Inpainter
 from gapfill.registry import register
+from gapfill.train import Training
 
 
 @register("mean")
@@ -40,9 +42,19 @@ class Mean(Inpainter):
         """True: it must see pictures first, though no optimiser takes part."""
         return True
 
-    def fit(self, loader: Iterable[Any], **training: Any) -> Self:
-        """Average one pass over the pictures; settings of the trainer change nothing."""
-        del training
+    def fit(
+        self,
+        loader: Iterable[Any],
+        *,
+        mask: str = "center",
+        val: Tensor | None = None,
+        out: str | Path | None = None,
+        quiet: bool = False,
+        **training: Any,
+    ) -> Self:
+        """Average one pass over the pictures; the trainer's settings are checked, not used."""
+        del mask, val, out, quiet
+        build(Training, training, where="fit")
         if isinstance(loader, Stream):
             total, count = _sum(loader.images), len(loader.images)
         else:
@@ -67,4 +79,4 @@ class Mean(Inpainter):
 def _sum(images: Tensor) -> Tensor:
     """Sum over pictures in [0, 1], as float32 on the CPU."""
     scale = 255 if images.dtype == torch.uint8 else 1
-    return (images.double().sum(0) / scale).float().cpu()
+    return (images.sum(0, dtype=torch.float64) / scale).float().cpu()

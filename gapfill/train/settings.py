@@ -28,7 +28,9 @@ class Training:
         schedule: how the learning rate falls to zero after the warm-up.
         warmup: share of the steps over which the learning rate rises.
         clip: largest gradient norm of an update; 0 clips nothing.
-        ema: decay of the averaged weights, which are the result; 0 keeps the last weights.
+        ema: share of the run over which the weights are averaged exponentially; the average is
+            the result. BatchNorm's buffers are the last ones, so that a long average would not fit
+            them. 0 keeps the last weights.
         watch: how many times a run is scored on validation pictures.
         log_every: steps between two lines of the log.
         save_seconds: time between two checkpoints.
@@ -43,7 +45,7 @@ class Training:
     schedule: Literal["cosine", "linear"] = "cosine"
     warmup: Annotated[float, Range(0, 0.5)] = 0.02
     clip: Annotated[float, Range(0)] = 0.0
-    ema: Annotated[float, Range(0, 0.99999)] = 0.998
+    ema: Annotated[float, Range(0, 0.5)] = 0.02
     watch: Annotated[int, Range(0)] = 20
     log_every: Annotated[int, Range(1)] = 20
     save_seconds: Annotated[float, Range(0)] = 60.0

@@ -7,8 +7,10 @@ live here once. Nothing else in the library calls `backward` or `step`, but for 
 from __future__ import annotations
 
 import math
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +73,7 @@ class Trainer:
         self.precision = resolve_precision(settings.precision, self.device)
         self.title = title
         self.quiet = quiet or ranks.rank() > 0
-        self.note = note or tqdm.write
+        self.note = note or partial(tqdm.write, file=sys.stderr)
         self.optimizers = list({id(u.optimizer): u.optimizer for u in self.updates}.values())
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
@@ -134,6 +136,15 @@ class Trainer:
                         self._clock = time.perf_counter()
             self._finish()
         return total
+
+    def stepper(self) -> Iterator[int]:
+        """Make one training step each time it is asked, without log or checkpoint, for timing."""
+        total = self._count_steps()
+        schedulers = self._make_schedulers(total)
+        for step in range(total):
+            self._step(step, self.batches(step), schedulers)
+            self._pending.clear()
+            yield step
 
     def _step(self, step: int, batch: Batch, schedulers: Sequence[Any]) -> None:
         """One training step: every update whose turn it is."""
@@ -215,7 +226,12 @@ class Trainer:
         return max(1, int(max(budget - watching, budget / 2) / typical))
 
     def _make_schedulers(self, total: int) -> list[Any]:
-        """Learning rates as functions of the step; to be made before a checkpoint is loaded."""
+        """Learning rates as functions of the step, and the averaging that fits the run's length.
+
+        To be made before a checkpoint is loaded, whose optimisers hold lowered rates.
+        """
+        if self._ema is not None:
+            self._ema.decay = 1 - 1 / max(1.0, self.settings.ema * total)
         from timm.scheduler.cosine_lr import CosineLRScheduler
         from timm.scheduler.poly_lr import PolyLRScheduler
 
@@ -304,13 +320,8 @@ class Trainer:
             return None
         from timm.utils.model_ema import ModelEmaV3
 
-        return ModelEmaV3(
-            self.module,
-            decay=self.settings.ema,
-            use_warmup=True,
-            warmup_power=0.8,
-            exclude_buffers=True,
-        )
+        # The decay waits for the number of steps.
+        return ModelEmaV3(self.module, use_warmup=True, warmup_power=0.8, exclude_buffers=True)
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -320,6 +331,7 @@ class Trainer:
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "best": self._best,
             "seconds": self.seconds,
+            "batch_size": self.batch_size,
         }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
@@ -331,6 +343,7 @@ class Trainer:
             optimizer.load_state_dict(saved)
         self._best = state["best"]
         self.seconds = state["seconds"]
+        self.batch_size = state["batch_size"]
 
     def _save(self) -> None:
         if self._folder is not None:

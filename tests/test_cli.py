@@ -1,0 +1,370 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import gapfill
+from gapfill import cli
+from gapfill.errors import GapfillError
+
+SMALL = ("--device", "cpu", "--precision", "fp32", "--quiet", "--batch-size", "4")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """Keep the cache, and what the user's machine may have set, out of the tests."""
+    monkeypatch.setenv("GAPFILL_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("GAPFILL_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of small pictures."""
+    root = tmp_path / "pictures"
+    root.mkdir()
+    for number in range(24):
+        pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / f"{number:02d}.png")
+    return root
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """A photo and its mask."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    hole = np.zeros((40, 50), np.uint8)
+    hole[10:20, 15:30] = 255
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    Image.fromarray(hole).save(tmp_path / "mask.png")
+    return pixels, hole > 0
+
+
+def run(*words):
+    """The exit code, whether the command returns it or leaves with it."""
+    try:
+        return cli.main([str(word) for word in words])
+    except SystemExit as leaving:
+        return leaving.code
+
+
+def mistake(capsys, *words, code=2):
+    """The one line that a mistake gets."""
+    assert run(*words) == code
+    said = capsys.readouterr()
+    assert said.out == ""
+    lines = said.err.splitlines()
+    assert len(lines) == 1, said.err
+    assert "Traceback" not in said.err
+    return lines[0]
+
+
+def fit(folder, out, *words, model="cnn"):
+    settings = ("--data", folder, "--size", 32, "--set", "size=32", "--set", "width=4")
+    return run("fit", model, *settings, *SMALL, "--out", out, *words)
+
+
+def test_list_names_every_model_with_a_line_about_it(capsys):
+    assert run("list") == 0
+    said = capsys.readouterr()
+    lines = dict(line.split(maxsplit=1) for line in said.out.splitlines())
+    assert list(lines) == gapfill.list_models()
+    assert lines["telea"].startswith("Fast marching")
+    assert all(len(line) > 10 for line in lines.values())
+    assert said.err == ""
+
+
+def test_list_takes_a_wildcard(capsys):
+    assert run("list", "*gan") == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert names == gapfill.list_models("*gan")
+
+
+def test_list_writes_json_to_stdout_and_to_a_file(capsys, tmp_path):
+    assert run("list", "--json", "-") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == gapfill.list_models()
+    assert run("list", "--json", tmp_path / "deep" / "list.json") == 0
+    assert capsys.readouterr().out == ""
+    assert json.loads((tmp_path / "deep" / "list.json").read_text()) == rows
+
+
+def test_list_shows_a_broken_plug_in_with_its_reason(capsys, monkeypatch):
+    from importlib.metadata import EntryPoint
+
+    from gapfill import registry
+
+    point = EntryPoint("lost", "plug_lost:Model", registry.GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    assert run("list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("lost") and "cannot be imported" in line]
+    assert [line for line in lines if line.startswith("cnn")]
+
+
+def test_list_shows_a_model_that_says_nothing_of_itself(capsys, monkeypatch):
+    from gapfill import registry
+    from gapfill.inpainter import Inpainter
+
+    class Silent(Inpainter):
+        pass
+
+    Silent.__doc__ = None
+    registry.list_models()
+    monkeypatch.setattr(registry, "_classes", dict(registry._classes))
+    gapfill.register("silent")(Silent)
+    assert run("list", "silent") == 0
+    assert capsys.readouterr().out.strip() == "silent"
+
+
+def test_doctor_says_what_is_here_as_json(capsys):
+    assert run("doctor", "--json", "-") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["gapfill"] == gapfill.__version__
+    assert facts["torch"] == torch.__version__
+    assert facts["models"] == ", ".join(gapfill.list_models())
+    assert facts["cache"].startswith(str(Path.cwd() / "home"))
+    assert {"python", "device", "precision", "cuda", "lpips", "threads"} <= facts.keys()
+
+
+def test_doctor_speaks_to_people_too(capsys):
+    assert run("doctor") == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["gapfill"] == gapfill.__version__
+
+
+def test_fit_trains_and_saves_a_model(capsys, folder, tmp_path):
+    assert fit(folder, tmp_path / "run", "--steps", 2) == 0
+    assert capsys.readouterr().out == ""
+    model = gapfill.load(tmp_path / "run" / "model")
+    assert (model.name, model.config.size, model.config.width) == ("cnn", 32, 4)
+    assert model.training_cost is not None
+    assert model.training_cost["steps"] == 2
+    assert model.training_cost["batch_size"] == 4
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"plan.json", "log.jsonl", "checkpoint-00000002.pt", "model"} <= names
+
+
+def test_fit_says_what_it_reads_and_writes_unless_it_is_quiet(capsys, folder, tmp_path):
+    words = ("--data", folder, "--size", 32, "--out", tmp_path / "run")
+    assert run("fit", "mean", "--set", "size=32", *words) == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    first, *_, last = said.err.splitlines()
+    assert first.startswith("data: ")
+    assert "masks: center" in first
+    assert last == f"wrote {tmp_path / 'run' / 'model'}"
+    assert run("fit", "mean", "--set", "size=32", *words, "--quiet") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_the_same_seed_gives_the_same_model_to_the_bit(folder, tmp_path):
+    for name, seed in (("one", 5), ("two", 5), ("three", 6)):
+        assert fit(folder, tmp_path / name, "--steps", 2, "--seed", seed) == 0
+
+    def weights(name):
+        model = gapfill.load(tmp_path / name / "model")
+        return torch.cat([tensor.flatten().float() for tensor in model.state_dict().values()])
+
+    assert torch.equal(weights("one"), weights("two"))
+    assert not torch.equal(weights("one"), weights("three"))
+
+
+def test_the_same_command_again_goes_on_and_another_is_refused(capsys, folder, tmp_path):
+    out = tmp_path / "run"
+    assert fit(folder, out, "--steps", 2) == 0
+    before = (out / "log.jsonl").read_text()
+    assert fit(folder, out, "--steps", 2) == 0
+    assert (out / "log.jsonl").read_text() == before
+    capsys.readouterr()
+    assert fit(folder, out, "--steps", 3) == 2
+    assert "holds a run with other settings (steps: 2 there, 3 now)" in capsys.readouterr().err
+
+
+def test_fit_makes_the_model_for_the_size_of_the_pictures(folder, tmp_path):
+    words = ("--data", folder, "--size", 32, "--set", "width=4", "--steps", 1, *SMALL)
+    assert run("fit", "gan", *words, "--out", tmp_path / "run") == 0
+    assert gapfill.load(tmp_path / "run" / "model").config.size == 32
+
+
+def test_a_recipe_says_what_the_command_line_leaves_open(folder, tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(
+        "model: cnn\nsettings: {size: 32, width: 4}\nmask: rect\nbatch_size: 6\n"
+        "train: {steps: 2, seed: 5, precision: fp32, ema: 0}\n"
+    )
+    words = ("--data", folder, "--size", 32, "--device", "cpu", "--quiet")
+    assert run("fit", recipe, *words, "--out", tmp_path / "run") == 0
+    wanted = json.loads((tmp_path / "run" / "plan.json").read_text())["wanted"]
+    assert (wanted["steps"], wanted["ema"], wanted["mask"]) == (2, 0, "rect")
+    assert (wanted["seed"], wanted["precision"]) == (5, "fp32")
+    cost = gapfill.load(tmp_path / "run" / "model").training_cost
+    assert cost is not None
+    assert cost["batch_size"] == 6
+
+
+def test_the_command_line_overrules_a_recipe(folder, tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(
+        "model: cnn\nsettings: {size: 32, width: 8, lr: 0.01}\nmask: rect\n"
+        "train: {epochs: 50, seed: 5}\n"
+    )
+    words = ("--steps", 1, "--mask", "center", "--seed", 3)
+    assert fit(folder, tmp_path / "run", *words, model=recipe) == 0
+    wanted = json.loads((tmp_path / "run" / "plan.json").read_text())["wanted"]
+    assert (wanted["steps"], wanted["epochs"], wanted["mask"]) == (1, None, "center")
+    assert wanted["seed"] == 3
+    assert (wanted["config"]["width"], wanted["config"]["lr"]) == (4, 0.01)
+
+
+def test_fill_fills_a_photo_with_a_saved_model(capsys, folder, photo, tmp_path):
+    pixels, hole = photo
+    assert fit(folder, tmp_path / "run", "--steps", 1) == 0
+    out = tmp_path / "filled.png"
+    words = (tmp_path / "photo.png", tmp_path / "mask.png", "--device", "cpu", "--out", out)
+    assert run("fill", tmp_path / "run" / "model", *words) == 0
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", f"wrote {out}\n")
+    with Image.open(out) as picture:
+        filled = np.array(picture)
+    assert (filled[~hole] == pixels[~hole]).all()
+    assert (filled[hole] != pixels[hole]).any()
+
+
+def test_fill_needs_no_training_for_a_classical_model(capsys, photo, tmp_path):
+    words = ("fill", "telea", "photo.png", "mask.png", "--quiet", "--out", "filled.png")
+    assert run(*words) == 0
+    assert capsys.readouterr().err == ""
+    assert (tmp_path / "filled.png").is_file()
+
+
+def test_fill_with_a_model_that_is_not_trained_says_so(capsys, photo):
+    line = mistake(capsys, "fill", "cnn", "photo.png", "mask.png", "--out", "a.png")
+    assert line == "gapfill: 'cnn' has not been trained. Call .fit(loader), or load weights."
+
+
+def test_a_failure_that_is_no_usage_error_exits_with_1(capsys, photo):
+    line = mistake(capsys, "fill", "telea", "gone.png", "mask.png", "--out", "a.png", code=1)
+    assert "gone.png" in line
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA here")
+def test_cuda_where_there_is_none_is_one_line(capsys, folder, photo, tmp_path):
+    wanted = "gapfill: --device cuda asked, but this PyTorch sees no CUDA device."
+    words = ("fit", "cnn", "--data", folder, "--out", tmp_path / "run", "--device", "cuda")
+    assert mistake(capsys, *words) == wanted
+    words = ("fill", "telea", "photo.png", "mask.png", "--out", "a.png", "--device", "cuda")
+    assert mistake(capsys, *words) == wanted
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ((), "gapfill: the following arguments are required: COMMAND. See gapfill --help."),
+        (("fitt", "cnn"), "invalid choice: 'fitt'"),
+        (("fit", "cnn"), "the following arguments are required: --out. See gapfill fit --help."),
+        (("fit", "cnn", "--out", "r", "--stepz", "3"), "--stepz"),
+        (("fit", "cnn", "--out", "r", "--step", "3"), "unrecognized arguments: --step 3"),
+        (("fit", "cnn", "--out", "r", "--steps", "many"), "invalid int value: 'many'"),
+        (("fit", "cnn", "--out", "r", "--steps", "1", "--epochs", "2"), "not allowed with"),
+        (("fit", "cnn", "--out", "r", "--precision", "fp8"), "invalid choice: 'fp8'"),
+        (("fit", "dcgam", "--out", "r"), "unknown model 'dcgam'. Did you mean 'dcgan'?"),
+        (("fit", "none.yaml", "--out", "r"), "cannot read the recipe none.yaml"),
+        (("fit", "cnn", "--out", "r", "--set", "width"), "--set wants NAME=VALUE"),
+        (("fit", "cnn", "--out", "r", "--set", "=4"), "--set wants NAME=VALUE"),
+        (("fit", "cnn", "--out", "r", "--set", "widht=4"), "Did you mean 'width'?"),
+        (("fit", "cnn", "--out", "r", "--set", "lr=2e-4"), "write 2.0e-4."),
+        (("fit", "cnn", "--out", "r", "--set", "width=["), "--set"),
+        (("fit", "cnn", "--out", "r", "--device", "gpu"), "unknown device 'gpu'."),
+        (("fit", "cnn", "--out", "r", "--budget", "soon"), "budget must be a time such as"),
+        (("fit", "cnn", "--out", "r", "--mask", "centre"), "'centre'"),
+        (("fit", "cnn", "--out", "r", "--size", "4"), "size"),
+        (("fit", "cnn", "--out", "r", "--seed", "-1"), "seed must be >= 0; got -1 (int)."),
+        (("fit", "cnn", "--out", "r", "--crop", "left"), "crop is 'left'"),
+        (("fill", "telae", "photo.png", "mask.png", "--out", "a.png"), "Did you mean 'telea'?"),
+        (("fill", "telea", "photo.png", "mask.png", "--out", "a.jpg"), "--out must end in .png"),
+    ],
+    ids=lambda value: "-".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_a_usage_error_is_one_line_and_exits_with_2(capsys, folder, photo, words, text):
+    where = ("--data", folder) if words[:1] == ("fit",) else ()
+    assert text in mistake(capsys, *words, *where)
+
+
+@pytest.mark.parametrize("length", [("--steps", 0), ("--epochs", 0), ("--budget", "0s")])
+def test_a_run_of_no_length_is_refused(capsys, folder, tmp_path, length):
+    assert fit(folder, tmp_path / "run", *length) == 2
+    assert length[0].strip("-") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [0, -4])
+def test_a_batch_of_nothing_is_refused(capsys, folder, tmp_path, size):
+    words = ("--data", folder, "--size", 32, "--set", "size=32", "--steps", 1)
+    line = mistake(
+        capsys, "fit", "cnn", *words, "--out", tmp_path / "run", "--batch-size", size, "--quiet"
+    )
+    assert str(size) in line
+
+
+def test_a_folder_without_pictures_is_one_line(capsys, tmp_path):
+    (tmp_path / "none").mkdir()
+    words = ("fit", "cnn", "--data", tmp_path / "none", "--out", tmp_path / "run")
+    assert "no pictures found in" in mistake(capsys, *words, code=1)
+
+
+def test_debug_shows_the_traceback_after_the_command(photo):
+    with pytest.raises(GapfillError):
+        cli.main(["fill", "cnn", "photo.png", "mask.png", "--out", "a.png", "--debug"])
+
+
+def test_debug_shows_the_traceback_before_the_command(photo):
+    with pytest.raises(GapfillError):
+        cli.main(["--debug", "fill", "cnn", "photo.png", "mask.png", "--out", "a.png"])
+
+
+@pytest.mark.parametrize("words", [("--version",), ("fit", "--version"), ("list", "--version")])
+def test_version_is_told(capsys, words):
+    assert run(*words) == 0
+    assert capsys.readouterr().out == f"gapfill {gapfill.__version__}\n"
+
+
+def test_an_interrupted_command_exits_with_130(capsys, monkeypatch):
+    def interrupted(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "run_list", interrupted)
+    assert run("list") == 130
+    assert capsys.readouterr().err == "gapfill: interrupted.\n"
+
+
+@pytest.mark.parametrize("command", ["list", "fit", "compare", "fill", "doctor"])
+def test_every_command_explains_itself(capsys, command):
+    assert run(command, "--help") == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: gapfill {command}")
+    assert "--debug" in text
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys, runpy\n"
+        "sys.argv = ['gapfill', '--help']\n"
+        "try:\n"
+        "    runpy.run_module('gapfill', run_name='__main__')\n"
+        "except SystemExit as leaving:\n"
+        "    assert leaving.code == 0, leaving.code\n"
+        "heavy = {'torch', 'numpy', 'matplotlib', 'PIL', 'torchvision', 'timm', 'yaml'}\n"
+        "sys.stderr.write(' '.join(sorted(heavy & set(sys.modules))))\n"
+    )
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=root
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: gapfill")
+    assert done.stderr == "", f"--help imports {done.stderr}"

@@ -1,0 +1,354 @@
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from gapfill import masks
+from gapfill.data.stream import (
+    MaskedBatches,
+    Replay,
+    Stream,
+    check_images,
+    open_source,
+    picture_numbers,
+    to_network,
+)
+from gapfill.errors import UsageError
+
+CPU = torch.device("cpu")
+
+
+def numbered(count, size=8):
+    """Pictures that say their number in every pixel but the left column, which is 255."""
+    images = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).repeat(1, 3, size, size)
+    images[..., 0] = 255
+    return images
+
+
+def numbers(batch):
+    return batch[:, 0, 0, batch.shape[-1] // 2].tolist()
+
+
+def mirrored(batch):
+    return (batch[:, 0, 0, -1] == 255).tolist()
+
+
+def batches(count, size=4):
+    """Uint8 batches that hold their own number."""
+    return [torch.full((size, 3, 8, 8), number, dtype=torch.uint8) for number in range(count)]
+
+
+def message(call, *arguments):
+    with pytest.raises(UsageError) as caught:
+        call(*arguments)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_a_batch_depends_on_seed_and_step_alone():
+    images = numbered(50)
+    wanted = [Stream(images, 8, seed=3).batch(step) for step in range(20)]
+    stream = Stream(images, 8, seed=3)
+    for step in (19, 0, 7, 7, 6, 13, 1):
+        torch.manual_seed(step)
+        torch.rand(step)
+        assert torch.equal(stream.batch(step), wanted[step])
+
+
+def test_a_stream_leaves_the_random_numbers_of_torch_alone():
+    before = torch.get_rng_state()
+    Stream(numbered(9), 4).batch(5)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_another_seed_gives_another_order():
+    images = numbered(64)
+    one, other = (numbers(Stream(images, 64, seed).batch(0)) for seed in (0, 1))
+    assert sorted(one) == sorted(other) == list(range(64))
+    assert one != other
+
+
+def test_an_epoch_covers_the_table_once_and_the_next_in_another_order():
+    stream = Stream(numbered(40), 8)
+    assert len(stream) == 5
+    epochs = [
+        [number for step in range(first, first + 5) for number in numbers(stream.batch(step))]
+        for first in (0, 5)
+    ]
+    for seen in epochs:
+        assert sorted(seen) == list(range(40))
+    assert epochs[0] != epochs[1]
+    assert epochs[0] != list(range(40))
+
+
+def test_what_does_not_fill_a_batch_waits_for_another_epoch():
+    stream = Stream(numbered(43), 8)
+    assert len(stream) == 5
+    first = {number for batch in stream for number in numbers(batch)}
+    assert len(first) == 40
+    later = {number for step in range(5, 25) for number in numbers(stream.batch(step))}
+    assert later >= set(range(43)) - first
+
+
+def test_a_stream_can_be_iterated_for_one_epoch():
+    stream = Stream(numbered(16), 4)
+    found = list(stream)
+    assert len(found) == len(stream) == 4
+    assert all(torch.equal(batch, stream.batch(step)) for step, batch in enumerate(found))
+
+
+def test_a_table_smaller_than_a_batch_is_gone_through_several_times():
+    stream = Stream(numbered(3), 8)
+    assert len(stream) == 1
+    seen = numbers(stream.batch(0))
+    assert sorted(seen[:3]) == sorted(seen[3:6]) == [0, 1, 2]
+    assert len(seen) == 8
+
+
+def test_about_half_of_the_pictures_are_mirrored_and_not_always_the_same():
+    stream = Stream(numbered(100), 100)
+    shares = [np.mean(mirrored(stream.batch(step))) for step in range(20)]
+    assert 0.46 < np.mean(shares) < 0.54
+    by_number = [
+        dict(zip(numbers(batch), mirrored(batch), strict=True))
+        for batch in (stream.batch(0), stream.batch(1))
+    ]
+    assert by_number[0] != by_number[1]
+
+
+def test_without_flip_every_picture_stays_as_it_is():
+    stream = Stream(numbered(40), 8, flip=False)
+    assert not any(flag for batch in stream for flag in mirrored(batch))
+
+
+def test_mirroring_keeps_every_pixel():
+    images = torch.randint(0, 256, (6, 3, 8, 8), dtype=torch.uint8)
+    for picture in Stream(images, 6).batch(0):
+        assert any(
+            torch.equal(picture, one) or torch.equal(picture, one.flip(-1)) for one in images
+        )
+
+
+def test_a_stream_of_no_pictures_is_refused():
+    assert "images must be [N, 3, H, W]" in message(Stream, torch.zeros(0, 3, 8, 8))
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_stream_refuses_a_batch_of_nothing(size):
+    assert str(size) in message(Stream, numbered(8), size)
+
+
+def test_replay_gives_a_list_of_tensors_again_and_again():
+    replay = Replay(batches(3))
+    assert len(replay) == 3
+    assert [numbers(replay.batch(step))[0] for step in range(8)] == [0, 1, 2, 0, 1, 2, 0, 1]
+
+
+def test_replay_takes_images_out_of_pairs_with_labels():
+    labels = torch.zeros(4)
+    for pair in (tuple, list):
+        replay = Replay([pair((images, labels)) for images in batches(3)])
+        assert [numbers(replay.batch(step))[0] for step in range(4)] == [0, 1, 2, 0]
+
+
+def test_replay_reads_a_data_loader_of_images_and_labels():
+    data = TensorDataset(numbered(12), torch.arange(12))
+    replay = Replay(DataLoader(data, batch_size=4))
+    assert len(replay) == 3
+    seen = [numbers(replay.batch(step)) for step in range(6)]
+    assert [number for batch in seen[:3] for number in batch] == list(range(12))
+    assert seen[3:] == seen[:3]
+
+
+def test_a_short_last_batch_is_left_out():
+    replay = Replay(DataLoader(TensorDataset(numbered(10)), batch_size=4))
+    sizes = [len(replay.batch(step)) for step in range(5)]
+    assert sizes == [4] * 5
+    assert {n for step in range(5) for n in numbers(replay.batch(step))} == set(range(8))
+
+
+def test_one_pass_holds_the_short_batch_too():
+    replay = Replay(DataLoader(TensorDataset(numbered(10)), batch_size=4))
+    assert [len(images) for images in replay.epoch()] == [4, 4, 2]
+
+
+def test_the_same_step_can_be_asked_for_twice_and_an_earlier_one_again():
+    replay = Replay(batches(4))
+    assert [numbers(replay.batch(step))[0] for step in (2, 2, 3, 0, 1, 6)] == [2, 2, 3, 0, 1, 2]
+
+
+def test_an_iterator_can_be_read_once_and_says_so_when_it_runs_out():
+    replay = Replay(iter(batches(3)))
+    assert len(replay) == 0
+    assert [numbers(replay.batch(step))[0] for step in range(3)] == [0, 1, 2]
+    assert message(replay.batch, 3) == (
+        "the loader ran out after 3 batches and is an iterator, which cannot be read again. "
+        "Give a list or a DataLoader, or fewer steps."
+    )
+
+
+def test_a_generator_that_runs_out_says_so_too():
+    replay = Replay(images for images in batches(2))
+    assert "ran out after 2 batches" in message(replay.batch, 5)
+
+
+def test_an_iterator_that_is_asked_to_go_back_gives_no_wrong_pictures():
+    replay = Replay(iter(batches(5)))
+    replay.batch(2)
+    with pytest.raises(UsageError):
+        replay.batch(0)
+
+
+def test_a_loader_without_batches_says_so():
+    assert message(Replay([]).batch, 0) == "the loader gave no image batches."
+
+
+def test_what_cannot_be_iterated_is_refused():
+    assert message(Replay, 5) == "fit takes an iterable of image batches, not int."
+
+
+def test_a_loader_of_anything_else_says_what_came():
+    assert "got dict" in message(Replay([{"image": batches(1)[0]}]).batch, 0)
+    assert "got ndarray" in message(Replay([batches(1)[0].numpy()]).batch, 0)
+    assert "got [3, 8, 8]" in message(Replay(batches(1)[0]).batch, 0)
+
+
+def test_a_stream_is_its_own_source_and_anything_else_is_replayed():
+    stream = Stream(numbered(8), 4)
+    assert open_source(stream, CPU) is stream
+    assert isinstance(open_source(batches(2), CPU), Replay)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        torch.zeros(2, 3, 4, 4, dtype=torch.uint8),
+        torch.rand(2, 3, 4, 4),
+        torch.rand(1, 3, 4, 6).double(),
+        torch.ones(2, 3, 4, 4).half(),
+    ],
+    ids=["uint8", "float32", "float64", "float16"],
+)
+def test_public_pictures_are_taken(images):
+    check_images(images)
+
+
+def test_pictures_in_another_range_are_refused_with_the_cure():
+    images = torch.zeros(1, 3, 4, 4)
+    images[..., 0], images[..., 1] = -1, 1
+    text = message(check_images, images)
+    assert text.startswith(
+        "images must be uint8 or float in [0, 1]; got float32 with values −1.0 to 1.0. "
+    )
+    assert "(x + 1) / 2" in text
+    assert message(check_images, (images + 1) * 127.5) == (
+        "images must be uint8 or float in [0, 1]; got float32 with values 0.0 to 255.0. "
+        "Divide by 255."
+    )
+
+
+def test_a_slight_overshoot_is_not_reported_as_a_range_that_is_allowed():
+    text = message(check_images, torch.linspace(0, 1.02, 48).view(1, 3, 4, 4))
+    assert "values 0.0 to 1.0." not in text
+
+
+def test_numbers_that_are_none_are_refused():
+    images = torch.rand(1, 3, 4, 4)
+    images[0, 0, 0, 0] = float("nan")
+    assert "nan" in message(check_images, images)
+
+
+@pytest.mark.parametrize(
+    ("images", "text"),
+    [
+        (None, "images must be a tensor [N, 3, H, W]; got NoneType."),
+        (np.zeros((1, 3, 4, 4)), "images must be a tensor [N, 3, H, W]; got ndarray."),
+        (torch.zeros(3, 4, 4), "images must be [N, 3, H, W], RGB; got [3, 4, 4]."),
+        (torch.zeros(2, 4, 4, 3), "images must be [N, 3, H, W], RGB; got [2, 4, 4, 3]."),
+        (torch.zeros(2, 1, 4, 4), "images must be [N, 3, H, W], RGB; got [2, 1, 4, 4]."),
+        (torch.zeros(0, 3, 4, 4), "images must be [N, 3, H, W], RGB; got [0, 3, 4, 4]."),
+        (
+            torch.zeros(1, 3, 4, 4, dtype=torch.int64),
+            "images must be uint8 or float in [0, 1]; got int64.",
+        ),
+        (
+            torch.zeros(1, 3, 4, 4, dtype=torch.bool),
+            "images must be uint8 or float in [0, 1]; got bool.",
+        ),
+    ],
+)
+def test_what_is_no_batch_of_pictures_says_what_came(images, text):
+    assert message(check_images, images) == text
+
+
+def test_networks_see_minus_one_to_one_whatever_came():
+    levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).repeat(1, 3, 1, 1)
+    seen = to_network(levels)
+    assert seen.dtype == torch.float32
+    assert (seen.min().item(), seen.max().item()) == (-1, 1)
+    assert torch.equal(((seen + 1) * 127.5).round().byte(), levels)
+    torch.testing.assert_close(to_network(levels.float() / 255), seen, atol=1e-6, rtol=0)
+    assert to_network(levels.double() / 255).dtype == torch.float32
+
+
+def test_a_masked_batch_hides_what_the_mask_marks():
+    images = torch.randint(1, 256, (12, 3, 32, 32), dtype=torch.uint8)
+    batch = MaskedBatches(Stream(images, 6, flip=False), "rect+brush", 0, CPU)(1)
+    hidden = batch.mask.bool().expand_as(batch.image)
+    assert batch.mask.shape == (6, 1, 32, 32)
+    assert set(batch.mask.unique().tolist()) == {0, 1}
+    assert (batch.known[hidden] == 0).all()
+    assert torch.equal(batch.known[~hidden], batch.image[~hidden])
+    assert (batch.image[hidden] != 0).any()
+    made = batch.paste(torch.ones_like(batch.image))
+    assert (made[hidden] == 1).all()
+    assert torch.equal(made[~hidden], batch.image[~hidden])
+
+
+def test_masks_depend_on_seed_and_step_alone_and_differ_within_a_batch():
+    def drawn(step, seed=0):
+        return MaskedBatches(Stream(numbered(16, 32), 8), "rect", seed, CPU)(step).mask
+
+    assert torch.equal(drawn(5), drawn(5))
+    assert not torch.equal(drawn(5), drawn(6))
+    assert not torch.equal(drawn(5), drawn(5, seed=1))
+    assert len(torch.unique(drawn(5), dim=0)) > 1
+
+
+def test_float_and_uint8_pictures_give_the_same_batch():
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    one, other = (
+        MaskedBatches(Replay([given]), "center", 0, CPU)(0) for given in (images, images / 255)
+    )
+    torch.testing.assert_close(one.image, other.image, atol=1e-6, rtol=0)
+    assert torch.equal(one.mask, other.mask)
+
+
+def test_an_unknown_kind_of_mask_is_refused_before_any_picture_is_read():
+    def loader():
+        raise AssertionError("a picture was read")
+        yield
+
+    assert "'centre'" in message(MaskedBatches, Replay(loader()), "centre", 0, CPU)
+
+
+def test_no_two_pictures_of_a_run_share_a_number():
+    seen = torch.cat([picture_numbers(step, 5, CPU) for step in range(4)])
+    assert seen.tolist() == list(range(20))
+
+
+def test_a_mask_is_drawn_for_the_number_of_its_picture():
+    source = Stream(numbered(16, 32), 4)
+    batch = MaskedBatches(source, "rect", 0, CPU)
+    wanted = masks.draw("rect", torch.arange(8, 12), 32, batch.seed)
+    assert torch.equal(batch(2).mask, wanted)
+
+
+def test_what_a_step_shares_is_made_once():
+    batch = MaskedBatches(Stream(numbered(4, 32), 4), "center", 0, CPU)(0)
+    made = []
+    for _ in range(2):
+        batch.once("thing", lambda: made.append(1) or len(made))
+    assert made == [1]
+    assert batch.once("thing", lambda: 5) == 1
