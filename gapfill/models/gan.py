@@ -39,7 +39,7 @@ class GAN(Inpainter):
 
         size: Annotated[int, Range(32, 128, 16)] = 64
         width: Annotated[int, Range(4, 256)] = 32
-        lr: Annotated[float, Range(1e-7, 1)] = 2e-4
+        lr: Annotated[float, Range(1e-7, 1)] = 5e-4
         lr_critic: Annotated[float, Range(1e-7, 1)] = 2e-4
         l1: Annotated[float, Range(0)] = 1.0
         adversarial: Annotated[float, Range(0)] = 0.01
@@ -69,6 +69,8 @@ class GAN(Inpainter):
             nn.Linear(256, 1),
             nn.Flatten(0),
         )
+
+        nets.initialise_relu(self)
 
     def fill(self, known: Tensor, mask: Tensor) -> Tensor:
         """Predict the whole picture in one pass."""

@@ -1,0 +1,44 @@
+"""Biharmonic inpainting, from scikit-image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gapfill.errors import GapfillError
+from gapfill.inpainter import Inpainter
+from gapfill.registry import register
+
+
+@register("biharmonic")
+class Biharmonic(Inpainter):
+    """The smoothest surface through the hole's border and its slopes; it learns nothing.
+
+    Source: Damelin and Hoang 2018, "On Surface Completion and Image Inpainting by Biharmonic
+    Functions", as scikit-image solves it.
+    """
+
+    multiple = 1
+
+    @dataclass(frozen=True)
+    class Config:
+        """Settings of `biharmonic`: none."""
+
+    def fill(self, known: Tensor, mask: Tensor) -> Tensor:
+        """Solve one linear system a picture, on the CPU."""
+        try:
+            from skimage.restoration import inpaint_biharmonic
+        except ImportError as error:
+            raise GapfillError(
+                'biharmonic needs scikit-image: pip install "gapfill[classical]"'
+            ) from error
+        pictures = known.permute(0, 2, 3, 1).cpu().double().numpy()
+        holes = mask[:, 0].bool().cpu().numpy()
+        filled = [
+            inpaint_biharmonic(picture, hole, channel_axis=-1)
+            for picture, hole in zip(pictures, holes, strict=True)
+        ]
+        return torch.from_numpy(np.stack(filled)).permute(0, 3, 1, 2).float().to(known.device)
