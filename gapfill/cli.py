@@ -118,7 +118,7 @@ def run_fit(options: argparse.Namespace) -> None:
         **plain(train),
     )
     if ranks.rank() == 0:
-        model.save(out / "model")
+        model.save(out / "model", data=table.provenance)
         console.say(f"wrote {out / 'model'}", options.quiet)
     ranks.stop()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import io
 import json
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,11 +27,12 @@ from gapfill.errors import UsageError
 from gapfill.inpainter import Inpainter
 from gapfill.randomness import mix, seeded
 from gapfill.recipe import Recipe, read_recipe
-from gapfill.registry import is_saved, load, saved_in
+from gapfill.registry import is_saved, list_models, load, model_class, saved_in
 from gapfill.train import DivergedError, Training, resolve_precision
 from gapfill.train.folder import RunFolder
 
 SCHEMA = 1
+FLOOR = "mean"  # a run that ends below it has failed
 _EXAMPLES = 12
 _WORST = 6
 
@@ -72,7 +74,7 @@ def contestants(names: Sequence[str], size: int) -> tuple[Contestant, ...]:
         path = Path(name)
         if path.suffix in (".yaml", ".yml"):
             entry = Contestant(path.stem, recipe=read_recipe(path))
-        elif is_saved(path):
+        elif path.is_dir() and name not in list_models():
             load(path)
             entry = Contestant(_label(path.resolve()), folder=path)
         else:
@@ -108,19 +110,11 @@ def carry_out(plan: Plan) -> dict[str, Any]:
     pictures = {"real": real[shown].numpy(), "mask": bank[shown].byte().numpy()}
     rows, floor = [], None
     for entry in plan.entries:
-        models = [_trained(plan, entry, seed) for seed in _seeds(plan, entry)]
-        filled = [evaluate.fill_all(model, real, bank, seed=plan.seeds[0]) for model in models]
-        scores = [evaluate.score(each, real, bank, perceptual) for each in filled]
-        if entry.label == "mean":
-            floor = scores[0]["hole_psnr"].mean().item()
-        worst = scores[0]["hole_psnr"].argsort()[:_WORST]
-        pictures |= {
-            f"filled/{entry.label}": filled[0][shown].numpy(),
-            f"worst_real/{entry.label}": real[worst].numpy(),
-            f"worst_mask/{entry.label}": bank[worst].byte().numpy(),
-            f"worst_filled/{entry.label}": filled[0][worst].numpy(),
-        }
-        rows.append(_row(plan, entry, models, scores, worst, floor, reason, bank))
+        tested = _test(plan, entry, bank, perceptual)
+        pictures |= _pictures(tested, real, bank, shown)
+        if entry.label == FLOOR:
+            floor = tested.scores[0]["hole_psnr"].mean().item()
+        rows.append(_row(plan, tested, bank, floor, reason))
     results = _results(plan, rows, bank)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **pictures)
@@ -129,11 +123,46 @@ def carry_out(plan: Plan) -> dict[str, Any]:
     return results
 
 
+@dataclass(frozen=True)
+class _Tested:
+    """A contestant after its runs: models, fills and scores by run, the worst pictures first."""
+
+    entry: Contestant
+    models: list[Inpainter]
+    filled: list[Tensor]
+    scores: list[dict[str, Tensor]]
+
+    @property
+    def worst(self) -> Tensor:
+        return self.scores[0]["hole_psnr"].argsort()[:_WORST]
+
+
+def _test(plan: Plan, entry: Contestant, bank: Tensor, perceptual: Any) -> _Tested:
+    """Train every run that is not trained yet, and fill and score the test pictures."""
+    models = [_trained(plan, entry, seed) for seed in _seeds(plan, entry)]
+    real = plan.test.images
+    filled = [evaluate.fill_all(model, real, bank, seed=plan.seeds[0]) for model in models]
+    scores = [evaluate.score(each, real, bank, perceptual) for each in filled]
+    return _Tested(entry, models, filled, scores)
+
+
+def _pictures(
+    tested: _Tested, real: Tensor, bank: Tensor, shown: Tensor
+) -> dict[str, np.ndarray[Any, Any]]:
+    """The fills that the report shows: the examples, and the worst with what they should be."""
+    label, worst, filled = tested.entry.label, tested.worst, tested.filled[0]
+    return {
+        f"filled/{label}": filled[shown].numpy(),
+        f"worst_real/{label}": real[worst].numpy(),
+        f"worst_mask/{label}": bank[worst].byte().numpy(),
+        f"worst_filled/{label}": filled[worst].numpy(),
+    }
+
+
 def _seeds(plan: Plan, entry: Contestant) -> tuple[int, ...]:
-    """A model that is saved already, or that learns nothing by chance, has one run."""
-    if entry.recipe is None or not entry.recipe.create().updates():
-        return plan.seeds[:1]
-    return plan.seeds
+    """A model that is saved already, or that no chance takes part in, has one run."""
+    trains = entry.recipe is not None and model_class(entry.recipe.model).optimised()
+    return plan.seeds if trains else plan.seeds[:1]
 
 
 def _place(plan: Plan, entry: Contestant, seed: int) -> Path:
@@ -179,65 +208,67 @@ def _trained(plan: Plan, entry: Contestant, seed: int) -> Inpainter:
         say(f"{entry.label}, seed {seed}: {error} It is scored by what was kept.")
         model.trained = True
         model.training_cost = {"diverged": str(error)}
-    model.save(place / "model")
+    model.save(place / "model", data=plan.table.provenance)
     return model
 
 
 def _row(
-    plan: Plan,
-    entry: Contestant,
-    models: Sequence[Inpainter],
-    scores: Sequence[dict[str, Tensor]],
-    worst: Tensor,
-    floor: float | None,
-    reason: str,
-    bank: Tensor,
+    plan: Plan, tested: _Tested, bank: Tensor, floor: float | None, reason: str
 ) -> dict[str, Any]:
-    """What results.json says of one model."""
-    model, size = models[0], plan.test.size
+    """What results.json says of one model.
+
+    Args:
+        plan: the comparison.
+        tested: the model's runs.
+        bank: the test masks.
+        floor: hole PSNR of the mean picture, below which a run counts as diverged.
+        reason: why LPIPS is missing.
+    """
+    entry, model, scores = tested.entry, tested.models[0], tested.scores
     runs = [
-        _run(plan, entry, seed, model_of_run, score, floor)
-        for seed, model_of_run, score in zip(plan.seeds, models, scores, strict=False)
+        _run(plan, entry, seed, each, score, floor)
+        for seed, each, score in zip(plan.seeds, tested.models, scores, strict=False)
     ]
-    found = [run["scores"][plan.mask]["hole_psnr"] for run in runs]
-    psnr = torch.tensor([value for value in found if value is not None])
     # Over several seeds a picture's score is its mean over the runs.
     means = {key: torch.stack([score[key] for score in scores]).mean(0) for key in scores[0]}
-    training = (
-        model.training_cost if model.training_cost and "steps" in model.training_cost else None
-    )
+    training = model.training_cost or {}
     return {
         "name": model.name,
         "label": entry.label,
-        "summary": (type(model).__doc__ or "").strip().splitlines()[0],
-        "learned": bool(model.updates()),
+        "summary": (type(model).__doc__ or "").strip().partition("\n")[0],
+        "learned": model.optimised(),
         "stochastic": model.stochastic,
-        "parameters": evaluate.count_parameters(model) if model.updates() else 0,
-        "macs": evaluate.count_macs(model, size),
+        "parameters": evaluate.count_parameters(model),
+        "macs": evaluate.count_macs(model, plan.test.size),
         "weights_digest": _digest(plan, entry),
         "config": plain(model.config),
-        "training": training,
+        "training": training if "steps" in training else None,
         "cost": evaluate.cost(model, plan.test.images[:1], bank[:1]),
         "scores": {plan.mask: evaluate.summarise(means, reason)},
         "runs": runs,
-        "stability": {
-            "runs": len(runs),
-            "diverged": sum(run["diverged"] for run in runs),
-            "hole_psnr": {
-                "mean": psnr.mean().item() if len(psnr) else None,
-                "sd": psnr.std().item() if len(psnr) > 1 else None,
-            },
-        }
-        if model.updates()
-        else None,
+        "stability": _stability(plan, runs) if model.optimised() else None,
         "worst": [
             {
-                "picture": int(number),
-                "name": plan.test.names[int(number)],
+                "picture": number,
+                "name": plan.test.names[number],
                 "hole_psnr": round(scores[0]["hole_psnr"][number].item(), 2),
             }
-            for number in worst
+            for number in tested.worst.tolist()
         ],
+    }
+
+
+def _stability(plan: Plan, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """How far the runs of one model lie apart, and how many failed."""
+    found = [run["scores"][plan.mask]["hole_psnr"] for run in runs]
+    psnr = [value for value in found if value is not None]
+    return {
+        "runs": len(runs),
+        "diverged": sum(run["diverged"] for run in runs),
+        "hole_psnr": {
+            "mean": statistics.fmean(psnr) if psnr else None,
+            "sd": statistics.stdev(psnr) if len(psnr) > 1 else None,
+        },
     }
 
 
@@ -253,7 +284,7 @@ def _run(
     means = {key: evaluate.finite(values.mean().item()) for key, values in score.items()}
     psnr = means["hole_psnr"]
     failed = bool(model.training_cost and "diverged" in model.training_cost)
-    worse = floor is not None and psnr is not None and psnr < floor and bool(model.updates())
+    worse = floor is not None and psnr is not None and psnr < floor and model.optimised()
     log = _place(plan, entry, seed) / "log.jsonl"
     history = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
     return {

@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from gapfill import checkpoint, ranks
-from gapfill.data.pictures import read_mask, read_picture
 from gapfill.errors import UsageError
 from gapfill.inpainter import LARGEST_HOLE, Inpainter, check_mask
+from gapfill.pictures import read_mask, read_picture
 from gapfill.registry import create, load
 
 
@@ -53,7 +53,7 @@ def fill_file(
     hole = read_mask(mask, picture.size)
     hole = 1 - hole if invert else hole
     image = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
-    check_mask(hole, image)
+    check_mask(hole, image, cure=f"{'leave out' if invert else 'use'} --invert-mask")
     filled = fill_any_size(loaded, image, hole, seed)[0].permute(1, 2, 0).contiguous().numpy()
     buffer = BytesIO()
     Image.fromarray(filled).save(buffer, "PNG")

@@ -76,10 +76,22 @@ class Inpainter(nn.Module, ABC):
         tensor = next(self.parameters(), next(self.buffers(), None))
         return torch.device("cpu") if tensor is None else tensor.device
 
+    def study(self, batches: Iterable[Tensor]) -> None:
+        """See the training pictures once: how a model learns that needs no optimiser.
+
+        Args:
+            batches: one pass, each [N, 3, H, W], uint8 or float in [0, 1].
+        """
+
+    @classmethod
+    def optimised(cls) -> bool:
+        """Whether the trainer has anything to do: whether the class says how it learns."""
+        return cls.updates is not Inpainter.updates
+
     @property
-    def learns(self) -> bool:
-        """Whether there are weights for the trainer to change."""
-        return type(self).updates is not Inpainter.updates
+    def needs_training(self) -> bool:
+        """Whether it must see pictures before it can fill."""
+        return self.optimised() or type(self).study is not Inpainter.study
 
     @torch.no_grad()
     def inpaint(self, image: Tensor, mask: Tensor, seed: int = 0) -> Tensor:
@@ -132,7 +144,9 @@ class Inpainter(nn.Module, ABC):
             DivergedError: a loss became NaN.
         """
         settings = build(Training, training, where="fit")
-        if not self.learns:
+        if not self.optimised():
+            if self.needs_training:
+                self.study(open_source(loader, self.device).epoch())
             self.trained = True
             return self
         device = ranks.resolve(settings.device)
@@ -171,8 +185,12 @@ class Inpainter(nn.Module, ABC):
         }
         return self
 
-    def save(self, path: str | Path) -> str:
+    def save(self, path: str | Path, data: str = "") -> str:
         """Write `model.safetensors` and `config.json` into the folder `path`; return the digest.
+
+        Args:
+            path: a folder, made where it is missing.
+            data: what it was trained on and under which terms, kept with the weights.
 
         Raises:
             UsageError: the model has not been trained.
@@ -182,6 +200,7 @@ class Inpainter(nn.Module, ABC):
             "model": self.name,
             "config": plain(self.config),
             "training": self.training_cost,
+            "data": data,
             "gapfill": __version__,
         }
         folder = Path(path)
@@ -220,7 +239,7 @@ class Inpainter(nn.Module, ABC):
         self.check_size(height, width)
 
     def _require_training(self) -> None:
-        if not self.trained and self.learns:
+        if not self.trained and self.needs_training:
             raise UsageError(
                 f"'{self.name}' has not been trained. Call .fit(loader), or load weights."
             )
@@ -270,8 +289,13 @@ class evaluating:  # noqa: N801, a context manager reads as a word
             self.module.train()
 
 
-def check_mask(mask: Any, image: Tensor) -> Tensor:
+def check_mask(mask: Any, image: Tensor, cure: str = "invert it: 1 - mask") -> Tensor:
     """Return the mask as bool [N, 1, H, W] on the pictures' device, or say what is wrong with it.
+
+    Args:
+        mask: what the user handed in.
+        image: the pictures [N, 3, H, W] that it belongs to.
+        cure: what to do about a mask the wrong way round.
 
     Raises:
         UsageError: shape, values, a hole of nothing or of nearly everything.
@@ -297,7 +321,7 @@ def check_mask(mask: Any, image: Tensor) -> Tensor:
     if bool((shares > LARGEST_HOLE).any()):
         raise UsageError(
             f"the mask marks {int(100 * shares.max())} % of the picture as missing. "
-            "1/white means missing; if yours is the other way round, invert it: 1 - mask."
+            f"1/white means missing; if yours is the other way round, {cure}."
         )
     return hidden.to(image.device).expand(len(image), -1, -1, -1)
 

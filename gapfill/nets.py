@@ -136,6 +136,18 @@ def pooled(channels: Sequence[int], act: Callable[[], nn.Module]) -> nn.Sequenti
     return nn.Sequential(*layers)
 
 
+def initialise_relu(module: nn.Module) -> None:
+    """Initial weights that keep the signal's size through ReLU layers without BatchNorm.
+
+    Source: He et al. 2015, "Delving Deep into Rectifiers".
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+
+
 def initialise(module: nn.Module) -> None:
     """DCGAN's initial weights: N(0, 0.02), BatchNorm's gain N(1, 0.02), biases zero.
 

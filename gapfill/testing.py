@@ -164,7 +164,7 @@ def save_and_load_give_the_same_fills(model: Inpainter, folder: Path) -> None:
 @check
 def resume_is_the_same_run(model: Inpainter, folder: Path) -> None:
     """Three steps, an interruption and three more end with the weights of six in one go."""
-    if not model.updates():
+    if not model.optimised():
         return
     whole, parts = deepcopy(model), deepcopy(model)
     trained(whole, steps=6, log_every=1)

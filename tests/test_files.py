@@ -222,11 +222,16 @@ def test_a_mask_the_wrong_way_round_is_refused_and_can_be_inverted(photo, tmp_pa
     hole[10:18, 40:80] = 255  # 4 % of the picture
     mask = write(tmp_path / "inverse.png", 255 - hole)
     text = message("telea", photo, mask, out)
-    assert text.startswith("the mask marks 96 % of the picture as missing. 1/white means missing; ")
+    assert text == (
+        "the mask marks 96 % of the picture as missing. 1/white means missing; if yours is the "
+        "other way round, use --invert-mask."
+    )
     fill_file("telea", photo, mask, out, device="cpu", invert=True)
     filled = read(out)
     assert (filled[hole == 0] == pixels()[hole == 0]).all()
     assert (filled[hole > 0] != pixels()[hole > 0]).any()
+    right = write(tmp_path / "right.png", hole)
+    assert message("telea", photo, right, out, invert=True).endswith("leave out --invert-mask.")
 
 
 def test_a_mask_just_below_the_limit_is_filled(saved, tmp_path, out):

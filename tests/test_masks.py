@@ -1,16 +1,14 @@
 import hashlib
-import os
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from gapfill import masks
 from gapfill.errors import UsageError
-from gapfill.masks import area, check, digest, draw, parse, ring, uniform
+from gapfill.masks import area, check, digest, draw, kinds, ring, uniform
 
 KINDS = list(masks.KINDS)
 GOLDEN = {
@@ -27,17 +25,6 @@ RANDOM = [kind for kind in KINDS if kind != "center"]
 def bounds(mask):
     rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
     return rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-
-
-def save_mask(path, array, **options):
-    Image.fromarray(array).save(path, **options)
-    return f"file:{path}"
-
-
-def corner(size=16, dtype=np.uint8, white=255):
-    array = np.zeros((size, size), dtype)
-    array[: size // 4, : size // 2] = white
-    return array
 
 
 # Random numbers
@@ -209,96 +196,6 @@ def test_naming_a_kind_twice_doubles_its_share():
     assert 360 < same.sum() < 440
 
 
-# Mask pictures
-
-
-def test_a_mask_picture_is_read_with_white_missing(tmp_path):
-    kind = save_mask(tmp_path / "one.png", corner())
-    drawn = draw(kind, range(3), 16)
-    assert torch.equal(drawn, torch.from_numpy(corner() / 255).float().expand(3, 1, 16, 16))
-
-
-@pytest.mark.parametrize(("size", "was"), [(32, 16), (16, 48), (64, 16)])
-def test_a_mask_picture_of_another_size_is_resized_to_the_nearest_pixel(tmp_path, size, was):
-    kind = save_mask(tmp_path / "one.png", corner(was))
-    assert torch.equal(draw(kind, 0, size)[0, 0], torch.from_numpy(corner(size) / 255).float())
-
-
-@pytest.mark.parametrize(
-    "picture",
-    [
-        Image.fromarray(corner(dtype=np.uint16, white=65000) + np.uint16(300)),
-        Image.fromarray(corner()).convert("1"),
-        Image.fromarray(corner()).convert("RGB").convert("P"),
-        Image.merge("LA", [Image.new("L", (16, 16), "white"), Image.fromarray(corner())]),
-    ],
-    ids=["16 bits", "1 bit", "palette", "painted on transparent"],
-)
-def test_mask_pictures_of_every_mode_mean_the_same(tmp_path, picture):
-    picture.save(tmp_path / "one.png")
-    drawn = draw(f"file:{tmp_path / 'one.png'}", 0, 16)
-    assert torch.equal(drawn[0, 0], torch.from_numpy(corner() / 255).float())
-
-
-def test_a_mask_picture_is_turned_upright(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the camera lay on its side: turn a quarter clockwise
-    kind = save_mask(tmp_path / "one.png", np.rot90(corner()).copy(), exif=exif)
-    assert torch.equal(draw(kind, 0, 16)[0, 0], torch.from_numpy(corner() / 255).float())
-
-
-def test_a_folder_of_masks_is_walked_by_name_and_round_again(tmp_path):
-    save_mask(tmp_path / "b.png", corner().T.copy())
-    save_mask(tmp_path / "a.png", corner())
-    (tmp_path / "notes.txt").write_text("not a mask")
-    drawn = draw(f"file:{tmp_path}", [0, 1, 2, 7], 16)[:, 0]
-    first, second = (torch.from_numpy(one / 255).float() for one in (corner(), corner().T))
-    assert torch.equal(drawn, torch.stack([first, second, first, second]))
-
-
-def test_an_edited_mask_picture_is_read_again(tmp_path):
-    kind = save_mask(tmp_path / "one.png", corner())
-    before = draw(kind, 0, 16)
-    save_mask(tmp_path / "one.png", 255 - corner())
-    os.utime(tmp_path / "one.png", ns=(0, 0))
-    assert torch.equal(draw(kind, 0, 16), 1 - before)
-
-
-def test_a_mask_picture_can_be_one_of_a_mixture(tmp_path):
-    kind = save_mask(tmp_path / "one.png", corner())
-    assert parse(f"rect+{kind}") == ("rect", kind)
-    shares = area(draw(f"{kind}+half", range(50), 16))
-    assert set(shares.tolist()) == {0.125, 0.5}
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (np.zeros((16, 16), np.uint8), "all black"),
-        (np.full((16, 16), 255, np.uint8), "all white"),
-        (np.zeros((16, 20), np.uint8), "20 x 16 pixels; a mask must be square"),
-    ],
-)
-def test_a_mask_picture_that_does_not_serve_is_refused_by_name(tmp_path, content, message):
-    kind = save_mask(tmp_path / "odd.png", content)
-    with pytest.raises(UsageError, match=message) as caught:
-        draw(kind, 0, 16)
-    assert "odd.png" in str(caught.value)
-
-
-def test_a_broken_mask_picture_is_refused_by_name(tmp_path):
-    path = tmp_path / "half.png"
-    save_mask(path, np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8))
-    path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(UsageError, match=r"half\.png: cannot be read"):
-        draw(f"file:{path}", 0, 16)
-
-
-def test_an_empty_folder_of_masks_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="no picture in it"):
-        draw(f"file:{tmp_path}", 0, 16)
-
-
 # Words
 
 
@@ -314,11 +211,6 @@ def test_an_unknown_kind_is_refused_with_the_nearest():
         draw("rect+brusch", 0, 16)
 
 
-def test_a_mask_file_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="no such file or folder"):
-        check(f"file:{tmp_path / 'none.png'}")
-
-
 def test_a_size_too_small_for_the_kinds_is_refused():
     with pytest.raises(UsageError, match="size 7: the size must be at least 8"):
         draw("center", 0, 7)
@@ -331,8 +223,8 @@ def test_an_index_that_is_no_list_of_whole_numbers_is_refused(index):
 
 
 def test_a_new_kind_is_one_function(monkeypatch):
-    monkeypatch.setattr(masks, "_kinds", dict(masks._kinds))
-    monkeypatch.setattr(masks, "KINDS", masks._kinds)
+    monkeypatch.setattr(kinds, "_kinds", dict(kinds._kinds))
+    monkeypatch.setattr(masks, "KINDS", kinds._kinds)
 
     @masks.mask_kind("row")
     def row(size, random):

@@ -8,16 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gapfill.data import pictures
-from gapfill.data.pictures import (
-    PictureError,
-    check_crop,
-    crop_and_resize,
-    read_mask,
-    read_picture,
-    read_squares,
-)
 from gapfill.errors import GapfillError, UsageError
+from gapfill.pictures import PictureError, read_mask, read_picture
 
 
 def encode(picture, form="PNG", **options):
@@ -236,63 +228,3 @@ def test_a_mask_is_turned_upright_before_its_size_is_compared():
     assert read_mask(data, size=(3, 5)).shape == (1, 1, 5, 3)
     with pytest.raises(UsageError, match=r"mask is 3×5 but the photo is 5×3 \(after EXIF"):
         read_mask(data, size=(5, 3))
-
-
-def test_the_celeba_box_is_reduced_by_exact_means():
-    picture = noise(178, 218)
-    box = np.asarray(picture).astype(int)[57:185, 25:153]
-    blocks = box.reshape(64, 2, 64, 2, 3).sum(axis=(1, 3))
-    found = crop_and_resize(picture, 64, "celeba")
-    assert found.shape == (64, 64, 3)
-    assert found.dtype == np.uint8
-    assert np.abs(found - blocks / 4).max() <= 0.5
-    assert np.array_equal(found, crop_and_resize(picture, 64, "auto"))
-
-
-def test_the_centre_square_is_taken_from_other_pictures():
-    picture = noise(100, 64)
-    expected = np.asarray(picture)[:, 18:82]
-    assert np.array_equal(crop_and_resize(picture, 64, "auto"), expected)
-    assert np.array_equal(crop_and_resize(picture, 32, "32"), expected[16:48, 16:48])
-
-
-def test_a_number_gives_the_framing_of_dcgan():
-    picture = noise(178, 218)
-    expected = np.asarray(picture)[55:163, 35:143]
-    assert np.array_equal(crop_and_resize(picture, 108, "108"), expected)
-
-
-def test_shrinking_by_a_broken_factor_does_not_alias():
-    stripes = np.zeros((150, 150, 3), np.uint8)
-    stripes[:, ::2] = 255
-    shrunk = crop_and_resize(Image.fromarray(stripes), 64, "center")
-    assert abs(shrunk[8:-8, 8:-8].astype(int) - 127).max() < 30
-
-
-@pytest.mark.parametrize("crop", ["centre", "", "0", "-5", "1.5"])
-def test_an_unknown_crop_is_told_what_is_allowed(crop):
-    with pytest.raises(UsageError, match="allowed are 'auto', 'celeba', 'center', or"):
-        check_crop(crop)
-
-
-def test_a_crop_that_does_not_fit_says_so():
-    with pytest.raises(UsageError, match="crop '108' is larger than the picture of 100×90"):
-        crop_and_resize(noise(100, 90), 64, "108")
-    with pytest.raises(UsageError, match="needs pictures of 178×218; this is 100×90"):
-        crop_and_resize(noise(100, 90), 64, "celeba")
-
-
-def test_many_pictures_come_out_the_same_on_any_number_of_threads(monkeypatch):
-    files = {f"{i}.png": encode(noise(20, 16, seed=i)) for i in range(150)}
-    files["70.png"] = b"broken"
-    found = []
-    for count in (1, 7):
-        monkeypatch.setattr(pictures, "_cpus", lambda count=count: count)
-        squares = read_squares(files.__getitem__, list(files), 16, "auto")
-        assert list(squares.failures) == [70]
-        assert squares.crop == "center"
-        squares.images[70] = 0
-        found.append(squares.images)
-    assert torch.equal(found[0], found[1])
-    expected = crop_and_resize(noise(20, 16, seed=149), 16, "auto").transpose(2, 0, 1)
-    assert np.array_equal(found[0][149].numpy(), expected)

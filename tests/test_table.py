@@ -303,3 +303,12 @@ def test_the_cache_lies_where_the_system_keeps_caches(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
     assert cache_folder() == tmp_path / "local" / "gapfill"
+
+
+def test_weights_trained_on_celeba_say_so():
+    one = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
+    split = torch.zeros(1, dtype=torch.int8)
+    celeba = Table(one, ("a",), split, "CelebA + lfw")
+    assert "non-commercial research" in celeba.provenance
+    faces = Table(one, ("a",), split, "generated faces, not CelebA", generated=True)
+    assert faces.provenance == "generated faces, not CelebA"

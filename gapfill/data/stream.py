@@ -22,6 +22,10 @@ class Source(Protocol):
         """This process's share of the pictures of `step`, [N, 3, H, W]."""
         ...
 
+    def epoch(self) -> Iterable[Tensor]:
+        """Every picture once, in batches of any size, as it came."""
+        ...
+
     def identity(self) -> dict[str, Any]:
         """What makes a run on it this run and no other."""
         ...
@@ -75,6 +79,10 @@ class Stream:
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self.batch(step) for step in range(len(self)))
+
+    def epoch(self) -> Iterable[Tensor]:
+        """Every picture once, unmirrored."""
+        return self.images.split(1024)
 
     def identity(self) -> dict[str, Any]:
         """The pictures' hash, and how they are dealt out."""

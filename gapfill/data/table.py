@@ -15,9 +15,10 @@ import numpy as np
 import torch
 
 from gapfill.checkpoint import write_atomic
-from gapfill.data.pictures import check_crop, read_squares, reason_of
 from gapfill.data.sources import Source, open_source
+from gapfill.data.squares import check_crop, read_squares
 from gapfill.errors import GapfillError, UsageError
+from gapfill.pictures import reason_of
 
 SPLITS = ("train", "val", "test")
 GENERATED_TITLE = "generated faces, not CelebA"
@@ -82,6 +83,13 @@ class Table:
             generated=self.generated,
             crop=self.crop,
         )
+
+    @property
+    def provenance(self) -> str:
+        """What weights that are trained on these pictures say of them."""
+        if self.generated or "CelebA" not in self.title:
+            return self.title
+        return f"{self.title}. CelebA is for non-commercial research; so are weights trained on it."
 
     @property
     def validation(self) -> torch.Tensor | None:

@@ -134,11 +134,17 @@ def protocol(results: dict[str, Any]) -> str:
     meanings = "; ".join(text for key, text in _MEANINGS.items() if key in keys)
     learned = any(model["learned"] for model in results["models"])
     seeds = listing([str(seed) for seed in rules["seeds"]])
+    kept = (
+        f"{data['val']:,} validation pictures, none of them a test picture, chose the weights that "
+        "were kept, by each model's own criterion."
+        if data["val"]
+        else "the last averaged weights were kept."
+    )
+    several = " A picture's score is its mean over the runs." if len(rules["seeds"]) > 1 else ""
     trained = (
         f" The learned models were trained on {data['train']:,} pictures, with {rules['limit']}, "
         f"batches of {rules['batch_size']}, seed{'s' if len(rules['seeds']) > 1 else ''} {seeds}; "
-        f"{data['val']:,} validation pictures, none of them a test picture, chose the "
-        f"weights that were kept."
+        f"{kept}{several}"
         if learned
         else ""
     )

@@ -7,6 +7,7 @@ live here once. Nothing else in the library calls `backward` or `step`, but for 
 from __future__ import annotations
 
 import math
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,11 +23,13 @@ from gapfill import checkpoint, ranks
 from gapfill.errors import GapfillError
 from gapfill.randomness import mix, seeded
 from gapfill.train.folder import RunFolder
+from gapfill.train.ledger import Ledger
+from gapfill.train.schedule import schedulers
 from gapfill.train.settings import DEFAULT_EPOCHS, Training, resolve_precision, seconds
 from gapfill.train.signals import InterruptedRun, Signals
 from gapfill.types import REPORTED, Batch, Update
 
-_REHEARSED = 10  # steps that are timed to turn a budget into a number of steps
+_GROUP = 5  # steps that are timed together, so that an update of every fifth step has its share
 
 
 class DivergedError(GapfillError):
@@ -85,7 +88,7 @@ class Trainer:
         self._done = 0
         self._best = -math.inf
         self._best_state: dict[str, Tensor] | None = None
-        self._pending: list[tuple[int, str, dict[str, Tensor]]] = []
+        self._ledger = Ledger()
         self._folder = RunFolder(folder, self.note) if folder and ranks.rank() == 0 else None
         ranks.broadcast(module)
         self._initial = _clone(dict(module.state_dict()))
@@ -102,10 +105,10 @@ class Trainer:
             InterruptedRun: SIGINT or SIGTERM came; the step was finished and saved.
         """
         with seeded(mix(self.settings.seed, "run"), self.device), Signals() as signals:
-            total = self._decide_steps()
-            schedulers = self._make_schedulers(total)
+            total, looks = self._decide()
+            rates = self._prepare(total)
             self._resume()
-            marks = self._watch_steps(total)
+            marks = self._watch_steps(total, looks)
             bar = tqdm(
                 total=total,
                 initial=self._done,
@@ -117,7 +120,7 @@ class Trainer:
             saved = self._clock = time.perf_counter()
             with bar:
                 for step in range(self._done, total):
-                    self._step(step, self.batches(step), schedulers)
+                    self._step(step, self.batches(step), rates)
                     bar.update()
                     end = step + 1
                     stopping = ranks.anyone(signals.caught is not None)
@@ -139,22 +142,22 @@ class Trainer:
 
     def stepper(self) -> Iterator[int]:
         """Make one training step each time it is asked, without log or checkpoint, for timing."""
-        total = self._count_steps()
-        schedulers = self._make_schedulers(total)
+        total, _ = self._count()
+        rates = self._prepare(total)
         for step in range(total):
-            self._step(step, self.batches(step), schedulers)
-            self._pending.clear()
+            self._step(step, self.batches(step), rates)
+            self._ledger.clear()
             yield step
 
-    def _step(self, step: int, batch: Batch, schedulers: Sequence[Any]) -> None:
+    def _step(self, step: int, batch: Batch, rates: Sequence[Any]) -> None:
         """One training step: every update whose turn it is."""
         torch.manual_seed(mix(self.settings.seed, "step", ranks.rank(), step))
         self.module.train()
-        for scheduler in schedulers:
-            scheduler.step_update(step + 1)
+        for rate in rates:
+            rate.step_update(step + 1)
         for update in self.updates:
             if update.when(step):
-                self._pending.append((step, update.name, self._descend(update, batch)))
+                self._ledger.add(step, update.name, self._descend(update, batch))
         if self._ema is not None:
             self._ema.update(self.module, step + 1)
         self._done = step + 1
@@ -176,107 +179,79 @@ class Trainer:
         update.optimizer.step()
         return {name: term.detach() for name, term in terms.items()} | {"loss": loss.detach()}
 
-    def _decide_steps(self) -> int:
-        """The number of steps of this run, the same when it is resumed."""
-        wanted = self._identity | {
-            name: getattr(self.settings, name)
-            for name in ("steps", "epochs", "budget", "seed", "precision", "schedule", "warmup")
-        }
-        wanted |= {name: getattr(self.settings, name) for name in ("clip", "ema", "watch")}
-        wanted |= {"processes": ranks.world()}
-
+    def _decide(self) -> tuple[int, int]:
+        """How many steps this run has and how often it is watched, the same when it is resumed."""
+        names = ("steps", "epochs", "budget", "seed", "precision", "schedule", "warmup", "clip")
+        wanted = {name: getattr(self.settings, name) for name in (*names, "ema", "watch")}
+        wanted |= self._identity | {"processes": ranks.world()}
         known = self._folder.plan(wanted) if self._folder is not None else None
         if not ranks.anyone(known is not None):
-            known = {"steps": self._count_steps(), "precision": self.precision}
+            steps, looks = self._count()
+            known = {"steps": steps, "watch": looks, "precision": self.precision}
             if self._folder is not None:
                 self._folder.write_plan(wanted, known)
         known = ranks.agree(known)
         self.precision = known["precision"]
-        return known["steps"]
+        return known["steps"], known["watch"]
 
-    def _count_steps(self) -> int:
+    def _count(self) -> tuple[int, int]:
         settings = self.settings
-        if settings.steps is not None:
-            return settings.steps
         if settings.budget is not None:
             return self._rehearse(seconds(settings.budget))
+        if settings.steps is not None:
+            return settings.steps, settings.watch
         if not self._steps_per_epoch:
             raise GapfillError("this loader has no length: say how long with steps= or budget=.")
-        return max(1, round((settings.epochs or DEFAULT_EPOCHS) * self._steps_per_epoch))
+        epochs = settings.epochs or DEFAULT_EPOCHS
+        return max(1, round(epochs * self._steps_per_epoch)), settings.watch
 
-    def _rehearse(self, budget: float) -> int:
-        """How many steps fit in `budget` seconds, by timing some and undoing them."""
+    def _rehearse(self, budget: float) -> tuple[int, int]:
+        """How many steps and looks fit in `budget` seconds, by timing some and undoing them."""
         before = _clone(self._state())
-        schedulers = self._make_schedulers(1_000_000)
+        rates = self._prepare(1_000_000)
         batch = self.batches(0)
-        times = []
-        for step in range(_REHEARSED + 2):
+        groups = []
+        for first in range(0, 4 * _GROUP, _GROUP):
             start = time.perf_counter()
-            self._step(step, Batch(batch.image, batch.mask), schedulers)
-            self._pending[-1][2]["loss"].item()
-            times.append(time.perf_counter() - start)
-        start = time.perf_counter()
+            for step in range(first, first + _GROUP):
+                self._step(step, Batch(batch.image, batch.mask), rates)
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            groups.append((time.perf_counter() - start) / _GROUP)
+        looking, looks = 0.0, 0
         if self._watch is not None:
+            start = time.perf_counter()
             self._watch(self._averaged, 0)
-        watching = (time.perf_counter() - start) * self.settings.watch
-        self._pending.clear()
+            looking = time.perf_counter() - start
+            # A look must not cost more than it tells: a tenth of a short budget, and at least two.
+            looks = max(2, min(self.settings.watch, int(0.1 * budget / looking)))
+        self._ledger.clear()
         self._restore(before)
-        # The mean, not the median: an update made on every fifth step has its share in it.
-        typical = sum(times[2:]) / _REHEARSED
-        return max(1, int(max(budget - watching, budget / 2) / typical))
+        # The first group warms up; of the others the middle one, so that a hiccup does not count.
+        typical = statistics.median(groups[1:])
+        return max(1, int(max(budget - looks * looking, budget / 2) / typical)), looks
 
-    def _make_schedulers(self, total: int) -> list[Any]:
-        """Learning rates as functions of the step, and the averaging that fits the run's length.
-
-        To be made before a checkpoint is loaded, whose optimisers hold lowered rates.
-        """
+    def _prepare(self, total: int) -> list[Any]:
+        """Fit averaging and learning rates to the run's length."""
         if self._ema is not None:
             self._ema.decay = 1 - 1 / max(1.0, self.settings.ema * total)
-        from timm.scheduler.cosine_lr import CosineLRScheduler
-        from timm.scheduler.poly_lr import PolyLRScheduler
+        return schedulers(self.optimizers, self.settings, total)
 
-        settings: dict[str, Any] = {
-            # One step longer than the run, so that its last step still learns.
-            "t_initial": total + 1,
-            "warmup_t": round(self.settings.warmup * total),
-            "warmup_lr_init": 0.0,
-            "lr_min": 0.0,
-            "t_in_epochs": False,
-        }
-        if self.settings.schedule == "cosine":
-            return [CosineLRScheduler(optimizer, **settings) for optimizer in self.optimizers]
-        return [PolyLRScheduler(optimizer, power=1.0, **settings) for optimizer in self.optimizers]
-
-    def _watch_steps(self, total: int) -> set[int]:
+    def _watch_steps(self, total: int, looks: int) -> set[int]:
         if self._watch is None:
             return set()
-        count = min(self.settings.watch, total)
+        count = min(looks, total)
         return {round(total * (number + 1) / count) for number in range(count)}
 
     def _flush(self) -> dict[str, Any]:
         """Bring the losses since the last flush to the host, check them and log their means."""
-        if not self._pending:
-            return {}
-        losses = torch.stack([terms["loss"].float() for _, _, terms in self._pending]).tolist()
+        line, wrong = self._ledger.close()
         now = time.perf_counter()
         self.seconds, self._clock = self.seconds + now - self._clock, now
-        named = zip(self._pending, losses, strict=True)
-        wrong = [
-            (step + 1, name, loss) for (step, name, _), loss in named if not math.isfinite(loss)
-        ]
-        if ranks.anyone(bool(wrong)):
-            self._diverge(*(wrong or [(self._done, "in another process", math.nan)])[0])
-        sums: dict[str, list[Tensor]] = {}
-        for _, name, terms in self._pending:
-            for term, value in terms.items():
-                sums.setdefault(f"{name}/{term}", []).append(value.float())
-        means = {key: torch.stack(found).mean() for key, found in sums.items()}
-        numbers = torch.stack(list(means.values())).tolist()
-        line: dict[str, Any] = {"step": self._pending[-1][0] + 1}
-        line |= {key: round(number, 6) for key, number in zip(means, numbers, strict=True)}
-        line["lr"] = self.optimizers[0].param_groups[0]["lr"]
-        self._pending.clear()
-        self._record(line)
+        if ranks.anyone(wrong is not None):
+            self._diverge(*(wrong or (self._done, "in another process", math.nan)))
+        if line:
+            self._record(line | {"lr": self.optimizers[0].param_groups[0]["lr"]})
         return line
 
     def _score(self, step: int) -> None:

@@ -1,8 +1,4 @@
-"""Seeded masks: which pixels are missing (1) and which are known (0).
-
-A mask is a function of (seed, index, kind, size) and of nothing else: not of the batch it is drawn
-in, the device, or the draws before it. So the same picture has the same hole in every comparison,
-and a resumed run sees the holes that the unbroken one would have seen.
+"""The kinds of masks, and the random numbers that they are drawn from.
 
 Every kind does arithmetic that is exact or correctly rounded (no convolutions, no trigonometry,
 no sums whose order matters), so that a CPU and a GPU draw the same bits.
@@ -11,28 +7,20 @@ A new kind is one function under `@mask_kind("name")`: it gets the size and a so
 numbers, ``random(count) -> [N, count]``, and returns the missing pixels, bool ``[N, size, size]``.
 """
 
-import difflib
-import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache, partial
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from itertools import pairwise
-from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from gapfill.errors import UsageError
+from gapfill.masks.files import FILE
 
 Random = Callable[[int], Tensor]
 Kind = Callable[[int, Random], Tensor]
-
-SMALLEST = 8
-FILE = "file:"
-_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
 _kinds: dict[str, Kind] = {}
 KINDS: Mapping[str, Kind] = MappingProxyType(_kinds)
@@ -55,7 +43,6 @@ def mask_kind(name: str) -> Callable[[Kind], Kind]:
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # SplitMix64's constants, as signed 64-bit integers
 _FIRST = 0xBF58476D1CE4E5B9 - (1 << 64)
 _SECOND = 0x94D049BB133111EB - (1 << 64)
-_CHOICE = 0x6A09E667F3BCC908  # keeps the choice among mixed kinds apart from the kinds' own draws
 
 
 def uniform(seed: int, index: Tensor, count: int) -> Tensor:
@@ -97,7 +84,7 @@ def _mix(bits: Tensor) -> Tensor:
     return bits ^ _shift(bits, 31)
 
 
-def _below(number: Tensor, count: Tensor | int) -> Tensor:
+def below(number: Tensor, count: Tensor | int) -> Tensor:
     """Turns numbers in [0, 1) into whole numbers 0 … count - 1 (still as float32)."""
     return (number * count).floor()
 
@@ -120,10 +107,10 @@ def rect(size: int, random: Random) -> Tensor:
     """A rectangle anywhere inside, each side 16 to 40 pixels of 64 (scaled to the size)."""
     shortest, longest = round(size * 16 / 64), round(size * 40 / 64)
     tall, wide, down, across = random(4).unbind(1)
-    height = shortest + _below(tall, longest - shortest + 1)
-    width = shortest + _below(wide, longest - shortest + 1)
-    rows = _span(_below(down, size - height + 1), height, size)
-    columns = _span(_below(across, size - width + 1), width, size)
+    height = shortest + below(tall, longest - shortest + 1)
+    width = shortest + below(wide, longest - shortest + 1)
+    rows = _span(below(down, size - height + 1), height, size)
+    columns = _span(below(across, size - width + 1), width, size)
     return rows[:, :, None] & columns[:, None, :]
 
 
@@ -136,7 +123,7 @@ def _span(start: Tensor, length: Tensor, size: int) -> Tensor:
 @mask_kind("half")
 def half(size: int, random: Random) -> Tensor:
     """One half of the picture: the top, the bottom, the left or the right."""
-    side = _below(random(1)[:, 0], 4)
+    side = below(random(1)[:, 0], 4)
     start = torch.where(side % 2 == 0, 0, size - size // 2)
     strip = _span(start, torch.full_like(start, size // 2), size)
     upright = (side < 2)[:, None, None]
@@ -186,7 +173,7 @@ def brush(size: int, random: Random, strokes: int = 3, segments: int = 4) -> Ten
     vertices = segments + 1
     number = random(2 + strokes + 2 * strokes * vertices)
     share = 0.1 + 0.4 * number[:, 0]
-    used = 1 + _below(number[:, 1], strokes)
+    used = 1 + below(number[:, 1], strokes)
     width = 0.5 + number[:, 2 : 2 + strokes]
     # A stroke that is not used is so thin that no swelling makes it visible.
     width = torch.where(torch.arange(strokes, device=number.device) < used[:, None], width, 1e-6)
@@ -232,185 +219,3 @@ def _lowest(field: Tensor, share: Tensor) -> Tensor:
         ordered = flat.sort(dim=1).values
     rank = (share * flat.shape[1]).round().long().clamp(1, flat.shape[1] - 1)
     return field <= ordered.gather(1, rank[:, None] - 1)[:, :, None]
-
-
-# Drawing ----------------------------------------------------------------------------------------
-
-
-def parse(kind: str) -> tuple[str, ...]:
-    """Splits what the user wrote into its kinds, and refuses what is not one.
-
-    Args:
-        kind: a name from `KINDS`, ``file:PATH`` (a mask picture, or a folder of them), or several
-            joined by ``+``, of which each picture gets one; naming a kind twice doubles its
-            share. A PATH cannot hold a ``+``.
-
-    Raises:
-        UsageError: an unknown kind (with the nearest and the list), or a path that is not there.
-
-    >>> parse("rect+brush")
-    ('rect', 'brush')
-    """
-    parts = tuple(part.strip() for part in kind.split("+")) if isinstance(kind, str) else (kind,)
-    for part in parts:
-        if isinstance(part, str) and part.startswith(FILE):
-            if not Path(part.removeprefix(FILE)).exists():
-                raise UsageError(f"mask kind {part!r}: there is no such file or folder")
-        elif part not in KINDS:
-            near = difflib.get_close_matches(str(part), KINDS, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ";"
-            raise UsageError(
-                f"unknown mask kind {part!r}{hint} known are {', '.join(KINDS)}, {FILE}PATH, "
-                "or several joined by '+'"
-            )
-    return parts
-
-
-def check(kind: str) -> None:
-    """Raises the UsageError that `draw` would raise for a kind it does not know."""
-    parse(kind)
-
-
-def draw(kind: str, index: Tensor | Iterable[int] | int, size: int, seed: int = 0) -> Tensor:
-    """Draws the masks of the pictures `index`.
-
-    Args:
-        kind: what `parse` takes. In a mixture a picture's mask is the one that its kind alone
-            would have given it.
-        index: the pictures' numbers, integers [N] (or one number, which gives one mask).
-        size: the side in pixels, at least 8.
-        seed: any integer.
-
-    Returns:
-        float32 [N, 1, size, size], 1 = missing, on the device of `index`; every mask has both
-        missing and known pixels.
-
-    Raises:
-        UsageError: an unknown kind, a size or an index out of range, or a mask picture that does
-            not serve.
-
-    >>> draw("center", range(2), 64).mean().item()
-    0.25
-    """
-    parts = parse(kind)
-    if size < SMALLEST:
-        raise UsageError(f"a mask of size {size}: the size must be at least {SMALLEST}")
-    numbers = _numbers(index)
-    if len(parts) == 1:
-        return _draw_one(parts[0], numbers, size, seed)
-    choice = _below(uniform(seed ^ _CHOICE, numbers, 1)[:, 0], len(parts))
-    masks = torch.empty(len(numbers), 1, size, size, device=numbers.device)
-    for place, part in enumerate(parts):
-        chosen = choice == place
-        masks[chosen] = _draw_one(part, numbers[chosen], size, seed)
-    return masks
-
-
-def _numbers(index: Tensor | Iterable[int] | int) -> Tensor:
-    numbers = torch.as_tensor(index if isinstance(index, Tensor | int) else list(index))
-    whole = torch.can_cast(numbers.dtype, torch.int64) or not numbers.numel()
-    if numbers.ndim > 1 or not whole:
-        raise UsageError(
-            f"mask index of shape {list(numbers.shape)} and type {numbers.dtype}: "
-            "it must be whole numbers of shape [N]"
-        )
-    return numbers.long().reshape(-1)
-
-
-def _draw_one(part: str, numbers: Tensor, size: int, seed: int) -> Tensor:
-    if part.startswith(FILE):
-        path = Path(part.removeprefix(FILE))
-        bank = _bank(path, size, path.stat().st_mtime_ns).to(numbers.device)
-        missing = bank[numbers % len(bank)]
-    else:
-        missing = KINDS[part](size, partial(uniform, seed, numbers))
-    return missing[:, None].to(torch.float32)
-
-
-# Mask pictures ----------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=8)
-def _bank(path: Path, size: int, _changed: int) -> Tensor:
-    """The mask picture at `path`, or all of a folder's in the order of their names: bool [M, …].
-
-    The time of the last change is there for the cache: an edited file is read again.
-    """
-    files = [path]
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in _PICTURES)
-    if not files:
-        raise UsageError(f"mask folder {path}: no picture in it; known are {', '.join(_PICTURES)}")
-    return torch.stack([_read(file, size) for file in files])
-
-
-def _read(file: Path, size: int) -> Tensor:
-    """Reads a mask picture, white = missing, as bool [size, size]."""
-    try:
-        with Image.open(file) as opened:
-            picture = ImageOps.exif_transpose(opened)
-            picture.load()
-    # What a broken file raises depends on its format; each of these has been seen.
-    except (OSError, ValueError, SyntaxError, RuntimeError, Image.DecompressionBombError) as error:
-        raise UsageError(f"mask picture {file}: cannot be read ({error})") from error
-    if picture.width != picture.height:
-        raise UsageError(
-            f"mask picture {file}: {picture.width} x {picture.height} pixels; a mask must be "
-            f"square (it is then resized to {size} x {size}): crop or pad it"
-        )
-    if picture.mode.startswith("I"):  # 16 bits: converting would clip instead of scale
-        grey = np.asarray(picture, dtype=np.int64) >> 8
-    else:
-        if picture.has_transparency_data:  # what is transparent has not been painted
-            painted = picture.convert("RGBA")
-            black = Image.new("RGBA", painted.size, "black")
-            picture = Image.alpha_composite(black, painted)
-        grey = np.asarray(picture.convert("L"))
-    nearest = (np.arange(size) * 2 + 1) * len(grey) // (2 * size)
-    missing = grey[np.ix_(nearest, nearest)] >= 128
-    if missing.all() or not missing.any():
-        colour, state = ("white", "missing") if missing.all() else ("black", "known")
-        raise UsageError(
-            f"mask picture {file}: all {colour}, so every pixel would be {state}; paint what is "
-            "missing white and what is known black"
-        )
-    return torch.from_numpy(missing)
-
-
-# Measures ---------------------------------------------------------------------------------------
-
-
-def area(mask: Tensor) -> Tensor:
-    """The missing share of every picture: float64 [N] for masks [N, 1, H, W].
-
-    >>> area(draw("half", range(2), 64)).tolist()
-    [0.5, 0.5]
-    """
-    return mask.flatten(1).double().mean(1)
-
-
-def ring(mask: Tensor, width: int) -> Tensor:
-    """Marks the known pixels within `width` pixels of the hole, diagonals counting as one step.
-
-    Args:
-        mask: float [N, 1, H, W], 1 = missing.
-        width: pixels, at least 1.
-
-    Returns:
-        float [N, 1, H, W] of the mask's type, 1 in the ring.
-
-    >>> int(ring(draw("center", 0, 64), 1).sum())  # around 32 x 32
-    132
-    """
-    return F.max_pool2d(mask, 2 * width + 1, stride=1, padding=width) - mask
-
-
-def digest(masks: Tensor) -> str:
-    """The SHA-256 of a bank of masks: the same for the same holes, whatever the type or device.
-
-    >>> digest(draw("center", range(3), 16)) == digest(draw("center", range(3), 16).bool())
-    True
-    """
-    missing = (masks > 0.5).cpu().numpy()
-    shape = "x".join(str(length) for length in missing.shape)
-    return hashlib.sha256(shape.encode() + b":" + np.packbits(missing).tobytes()).hexdigest()

@@ -1,0 +1,145 @@
+"""Many pictures as squares of one size: cropped, resized and read on all CPUs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from gapfill.errors import UsageError
+from gapfill.pictures import quiet_pillow, read_picture, reason_of
+
+_CHUNK = 64  # pictures a thread takes at a time
+CELEBA_SIZE = (178, 218)
+# The 128×128 box centred on (89, 121) that the PGGAN and StyleGAN dataset tools take.
+CELEBA_BOX = (25, 57, 153, 185)
+
+
+def check_crop(crop: str) -> str:
+    """Return `crop` if it names a crop: "auto", "celeba", "center", or a number of pixels.
+
+    >>> check_crop("108")
+    '108'
+
+    Raises:
+        UsageError: it names none.
+    """
+    if crop in ("auto", "celeba", "center") or (crop.isdecimal() and int(crop) > 0):
+        return crop
+    raise UsageError(
+        f"crop is {crop!r}; allowed are 'auto', 'celeba', 'center', or the side of a centred "
+        "square in pixels such as '108'."
+    )
+
+
+def crop_for(picture_size: tuple[int, int]) -> str:
+    """Say what "auto" means for a picture of this (width, height).
+
+    >>> crop_for((178, 218)), crop_for((640, 480))
+    ('celeba', 'center')
+    """
+    return "celeba" if picture_size == CELEBA_SIZE else "center"
+
+
+def crop_and_resize(picture: Image.Image, size: int, crop: str) -> np.ndarray:
+    """Cut a square out of an RGB picture and resize it to uint8 `[size, size, 3]`.
+
+    A side that is a multiple of `size` is reduced by the exact mean over its area; any other is
+    resampled bicubically, with antialiasing where it shrinks.
+
+    Raises:
+        UsageError: no such crop, or the picture is too small for it.
+    """
+    box = _box(picture.size, check_crop(crop))
+    factor, rest = divmod(box[2] - box[0], size)
+    if rest == 0:
+        picture = picture.reduce(factor, box=box)
+    else:
+        picture = picture.resize((size, size), Image.Resampling.BICUBIC, box=box)
+    return np.asarray(picture)
+
+
+@dataclass(frozen=True)
+class Squares:
+    """Many pictures cut to one size: uint8 `[N, 3, S, S]`, with rows in `failures` left undefined.
+
+    `crop` is the one that all had, or "auto" where they differ.
+    """
+
+    images: torch.Tensor
+    failures: dict[int, str]
+    crop: str
+
+
+def read_squares(
+    read: Callable[[str], bytes],
+    names: Sequence[str],
+    size: int,
+    crop: str,
+    title: str = "pictures",
+    progress: bool | None = None,
+) -> Squares:
+    """Read, cut and resize many pictures on all CPUs; Pillow releases the GIL while it decodes.
+
+    `read` gives a file's content by its name and must bear several threads. With `progress` None
+    there is a bar in a terminal only.
+    """
+    from tqdm import tqdm
+
+    images = torch.empty((len(names), 3, size, size), dtype=torch.uint8)
+    rows = images.numpy()
+    crops: set[str] = set()
+    failures: dict[int, str] = {}
+
+    def fill(chunk: range) -> int:
+        for i in chunk:
+            try:
+                picture = read_picture(read(names[i]), names[i])
+                rows[i] = crop_and_resize(picture, size, crop).transpose(2, 0, 1)
+                crops.add(crop_for(picture.size) if crop == "auto" else crop)
+            except Exception as error:  # One bad picture, whatever it raises, costs only itself.
+                failures[i] = reason_of(error)
+        return len(chunk)
+
+    if progress is None and os.environ.get("CI"):
+        progress = False
+    pool = ThreadPoolExecutor(_cpus())
+    try:
+        hidden = None if progress is None else not progress
+        with tqdm(total=len(names), desc=f"reading {title}", unit="img", disable=hidden) as bar:
+            chunks = [range(len(names))[i : i + _CHUNK] for i in range(0, len(names), _CHUNK)]
+            with quiet_pillow:
+                for done in pool.map(fill, chunks):
+                    bar.update(done)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return Squares(images, failures, crops.pop() if len(crops) == 1 else "auto")
+
+
+def _cpus() -> int:
+    if sys.version_info >= (3, 13):
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _box(size: tuple[int, int], crop: str) -> tuple[int, int, int, int]:
+    width, height = size
+    if crop == "auto":
+        crop = crop_for(size)
+    if crop == "celeba":
+        if size != CELEBA_SIZE:
+            raise UsageError(f"crop 'celeba' needs pictures of 178×218; this is {width}×{height}")
+        return CELEBA_BOX
+    side = min(size) if crop == "center" else int(crop)
+    if side > min(size):
+        raise UsageError(f"crop '{side}' is larger than the picture of {width}×{height}")
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side

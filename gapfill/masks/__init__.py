@@ -1,0 +1,165 @@
+"""Seeded masks: which pixels are missing (1) and which are known (0).
+
+A mask is a function of (seed, index, kind, size) and of nothing else: not of the batch it is drawn
+in, the device, or the draws before it. So the same picture has the same hole in every comparison,
+and a resumed run sees the holes that the unbroken one would have seen.
+"""
+
+import difflib
+import hashlib
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gapfill.errors import UsageError
+from gapfill.masks.files import FILE, bank
+from gapfill.masks.kinds import KINDS, Kind, Random, below, mask_kind, uniform
+
+__all__ = [
+    "KINDS",
+    "SMALLEST",
+    "Kind",
+    "Random",
+    "area",
+    "check",
+    "digest",
+    "draw",
+    "mask_kind",
+    "parse",
+    "ring",
+    "uniform",
+]
+
+SMALLEST = 8
+_CHOICE = 0x6A09E667F3BCC908  # keeps the choice among mixed kinds apart from the kinds' own draws
+
+
+def parse(kind: str) -> tuple[str, ...]:
+    """Splits what the user wrote into its kinds, and refuses what is not one.
+
+    Args:
+        kind: a name from `KINDS`, ``file:PATH`` (a mask picture, or a folder of them), or several
+            joined by ``+``, of which each picture gets one; naming a kind twice doubles its
+            share. A PATH cannot hold a ``+``.
+
+    Raises:
+        UsageError: an unknown kind (with the nearest and the list), or a path that is not there.
+
+    >>> parse("rect+brush")
+    ('rect', 'brush')
+    """
+    parts = tuple(part.strip() for part in kind.split("+")) if isinstance(kind, str) else (kind,)
+    for part in parts:
+        if isinstance(part, str) and part.startswith(FILE):
+            if not Path(part.removeprefix(FILE)).exists():
+                raise UsageError(f"mask kind {part!r}: there is no such file or folder")
+        elif part not in KINDS:
+            near = difflib.get_close_matches(str(part), KINDS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ";"
+            raise UsageError(
+                f"unknown mask kind {part!r}{hint} known are {', '.join(KINDS)}, {FILE}PATH, "
+                "or several joined by '+'"
+            )
+    return parts
+
+
+def check(kind: str) -> None:
+    """Raises the UsageError that `draw` would raise for a kind it does not know."""
+    parse(kind)
+
+
+def draw(kind: str, index: Tensor | Iterable[int] | int, size: int, seed: int = 0) -> Tensor:
+    """Draws the masks of the pictures `index`.
+
+    Args:
+        kind: what `parse` takes. In a mixture a picture's mask is the one that its kind alone
+            would have given it.
+        index: the pictures' numbers, integers [N] (or one number, which gives one mask).
+        size: the side in pixels, at least 8.
+        seed: any integer.
+
+    Returns:
+        float32 [N, 1, size, size], 1 = missing, on the device of `index`; every mask has both
+        missing and known pixels.
+
+    Raises:
+        UsageError: an unknown kind, a size or an index out of range, or a mask picture that does
+            not serve.
+        PictureError: a mask picture that cannot be read.
+
+    >>> draw("center", range(2), 64).mean().item()
+    0.25
+    """
+    parts = parse(kind)
+    if size < SMALLEST:
+        raise UsageError(f"a mask of size {size}: the size must be at least {SMALLEST}")
+    numbers = _numbers(index)
+    if len(parts) == 1:
+        return _draw_one(parts[0], numbers, size, seed)
+    choice = below(uniform(seed ^ _CHOICE, numbers, 1)[:, 0], len(parts))
+    masks = torch.empty(len(numbers), 1, size, size, device=numbers.device)
+    for place, part in enumerate(parts):
+        chosen = choice == place
+        masks[chosen] = _draw_one(part, numbers[chosen], size, seed)
+    return masks
+
+
+def _numbers(index: Tensor | Iterable[int] | int) -> Tensor:
+    numbers = torch.as_tensor(index if isinstance(index, Tensor | int) else list(index))
+    whole = torch.can_cast(numbers.dtype, torch.int64) or not numbers.numel()
+    if numbers.ndim > 1 or not whole:
+        raise UsageError(
+            f"mask index of shape {list(numbers.shape)} and type {numbers.dtype}: "
+            "it must be whole numbers of shape [N]"
+        )
+    return numbers.long().reshape(-1)
+
+
+def _draw_one(part: str, numbers: Tensor, size: int, seed: int) -> Tensor:
+    if part.startswith(FILE):
+        pictures = bank(Path(part.removeprefix(FILE)), size).to(numbers.device)
+        missing = pictures[numbers % len(pictures)]
+    else:
+        missing = KINDS[part](size, partial(uniform, seed, numbers))
+    return missing[:, None].to(torch.float32)
+
+
+def area(mask: Tensor) -> Tensor:
+    """The missing share of every picture: float64 [N] for masks [N, 1, H, W].
+
+    >>> area(draw("half", range(2), 64)).tolist()
+    [0.5, 0.5]
+    """
+    return mask.flatten(1).double().mean(1)
+
+
+def ring(mask: Tensor, width: int) -> Tensor:
+    """Marks the known pixels within `width` pixels of the hole, diagonals counting as one step.
+
+    Args:
+        mask: float [N, 1, H, W], 1 = missing.
+        width: pixels, at least 1.
+
+    Returns:
+        float [N, 1, H, W] of the mask's type, 1 in the ring.
+
+    >>> int(ring(draw("center", 0, 64), 1).sum())  # around 32 x 32
+    132
+    """
+    return F.max_pool2d(mask, 2 * width + 1, stride=1, padding=width) - mask
+
+
+def digest(masks: Tensor) -> str:
+    """The SHA-256 of a bank of masks: the same for the same holes, whatever the type or device.
+
+    >>> digest(draw("center", range(3), 16)) == digest(draw("center", range(3), 16).bool())
+    True
+    """
+    missing = (masks > 0.5).cpu().numpy()
+    shape = "x".join(str(length) for length in missing.shape)
+    return hashlib.sha256(shape.encode() + b":" + np.packbits(missing).tobytes()).hexdigest()

@@ -1,0 +1,57 @@
+"""Banks of masks from files: a mask picture, or a folder of them."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gapfill.errors import UsageError
+from gapfill.pictures import read_mask
+
+FILE = "file:"
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+
+
+def bank(path: Path, size: int) -> Tensor:
+    """Return the mask picture at `path`, or all of a folder's in the order of their names.
+
+    Returns:
+        bool [M, size, size], True = missing, on the CPU.
+
+    Raises:
+        UsageError: no picture in the folder, or one that is not square or all of one colour.
+        PictureError: a picture that cannot be read.
+    """
+    return _bank(path, size, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _bank(path: Path, size: int, _changed: int) -> Tensor:
+    """`bank`, with the time of the last change for the cache: an edited file is read again."""
+    files = [path]
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
+    if not files:
+        raise UsageError(f"mask folder {path}: no picture in it; known are {', '.join(_SUFFIXES)}")
+    return torch.stack([_read(file, size) for file in files])
+
+
+def _read(file: Path, size: int) -> Tensor:
+    """Read a mask picture as bool [size, size]."""
+    mask = read_mask(file)[0, 0].bool()
+    height, width = mask.shape
+    if width != height:
+        raise UsageError(
+            f"mask picture {file}: {width} x {height} pixels; a mask must be "
+            f"square (it is then resized to {size} x {size}): crop or pad it"
+        )
+    nearest = (torch.arange(size) * 2 + 1) * height // (2 * size)
+    missing = mask[nearest][:, nearest]
+    if missing.all() or not missing.any():
+        colour, state = ("white", "missing") if missing.all() else ("black", "known")
+        raise UsageError(
+            f"mask picture {file}: all {colour}, so every pixel would be {state}; paint what is "
+            "missing white and what is known black"
+        )
+    return missing
