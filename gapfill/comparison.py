@@ -92,8 +92,11 @@ def headline(plan: Plan) -> str:
     """The first line that a user reads: which pictures, masks, device."""
     device = ranks.resolve(plan.training.device)
     precision = resolve_precision(plan.training.precision, device)
+    elsewhere = plan.test.title != plan.table.title
+    test = f" · scored on {len(plan.test):,} of {plan.test.title}" if elsewhere else ""
     return (
-        f"data: {plan.table.describe()} · masks: {plan.mask}, seed 0 · {device.type}, {precision}"
+        f"data: {plan.table.describe()}{test} · masks: {plan.mask}, seed 0 · "
+        f"{device.type}, {precision}"
     )
 
 
