@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
@@ -12,14 +12,13 @@ from torch import Tensor, nn
 
 from gapfill import losses, masks, nets
 from gapfill.config import Range
-from gapfill.inpainter import Inpainter
-from gapfill.optim import optimizer
+from gapfill.models._adversarial import Adversarial
 from gapfill.registry import register
-from gapfill.types import Batch, Terms, Update
+from gapfill.types import Batch, Terms
 
 
 @register("dcgan")
-class DCGAN(Inpainter):
+class DCGAN(Adversarial):
     """DCGAN: strided convolutions, BatchNorm, no dense layer; sharper than `cnn`, still unstable.
 
     Source: "Image Semantic Inpainting with DCGAN", which lists seven changes from a plain GAN and
@@ -76,28 +75,6 @@ class DCGAN(Inpainter):
         if self.config.recipe == "paper":
             return self.generator(known)
         return self.generator(nets.with_mask(known, mask))
-
-    def selection(self, scores: Mapping[str, float]) -> float:
-        """Hole PSNR, less 4 dB for each unit of sharpness that is missing.
-
-        PSNR alone would choose the weights of the first minutes, before the discriminator is heard.
-        """
-        return scores["hole_psnr"] - 4 * max(0.0, 1 - scores["sharpness"])
-
-    def updates(self) -> list[Update]:
-        """Two: the discriminator, then the generator, on the same generated pictures."""
-        config, betas = self.config, (0.5, 0.999)
-        return [
-            Update(
-                "critic", optimizer(self.critic, config.lr_critic, betas=betas), self.critic_loss
-            ),
-            Update("generator", optimizer(self.generator, config.lr, betas=betas), self.loss),
-        ]
-
-    def critic_loss(self, batch: Batch) -> Terms:
-        """Cross-entropy: whole pictures are real, composites are not."""
-        made = batch.paste(self.filled(batch).detach())
-        return losses.discrimination(self.critic(batch.image), self.critic(made))
 
     def loss(self, batch: Batch) -> Terms:
         """Content, gradient and prior loss."""

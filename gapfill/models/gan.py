@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,14 +9,13 @@ from torch import Tensor, nn
 
 from gapfill import losses, nets
 from gapfill.config import Range
-from gapfill.inpainter import Inpainter
-from gapfill.optim import optimizer
+from gapfill.models._adversarial import Adversarial
 from gapfill.registry import register
-from gapfill.types import Batch, Terms, Update
+from gapfill.types import Batch, Terms
 
 
 @register("gan")
-class GAN(Inpainter):
+class GAN(Adversarial):
     """Plain GAN: max pooling, flatten and dense layers, no BatchNorm; sharp, and hard to train.
 
     Source: "Image Semantic Inpainting with DCGAN", whose list of seven changes says what a plain
@@ -75,25 +73,6 @@ class GAN(Inpainter):
     def fill(self, known: Tensor, mask: Tensor) -> Tensor:
         """Predict the whole picture in one pass."""
         return self.generator(nets.with_mask(known, mask))
-
-    def selection(self, scores: Mapping[str, float]) -> float:
-        """As `dcgan`'s: hole PSNR, less 4 dB for each unit of sharpness that is missing."""
-        return scores["hole_psnr"] - 4 * max(0.0, 1 - scores["sharpness"])
-
-    def updates(self) -> list[Update]:
-        """Two: the discriminator, then the generator, on the same generated pictures."""
-        config, betas = self.config, (0.5, 0.999)
-        return [
-            Update(
-                "critic", optimizer(self.critic, config.lr_critic, betas=betas), self.critic_loss
-            ),
-            Update("generator", optimizer(self.generator, config.lr, betas=betas), self.loss),
-        ]
-
-    def critic_loss(self, batch: Batch) -> Terms:
-        """Cross-entropy: whole pictures are real, composites are not."""
-        made = batch.paste(self.filled(batch).detach())
-        return losses.discrimination(self.critic(batch.image), self.critic(made))
 
     def loss(self, batch: Batch) -> Terms:
         """L1 in the hole and the non-saturating adversarial loss."""

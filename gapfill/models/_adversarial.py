@@ -1,0 +1,48 @@
+"""What a generator and a discriminator of whole pictures have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+
+from torch import nn
+
+from gapfill import losses
+from gapfill.inpainter import Inpainter
+from gapfill.optim import optimizer
+from gapfill.types import Batch, Terms, Update
+
+
+class Adversarial(Inpainter):
+    """A `generator` against a `critic` of composites; a subclass builds both and gives `loss`.
+
+    Its `Config` has `lr` and `lr_critic`, the learning rates of Adam.
+    """
+
+    generator: nn.Module
+    critic: nn.Module
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> Terms:
+        """The generator's terms."""
+
+    def selection(self, scores: Mapping[str, float]) -> float:
+        """Hole PSNR, less 4 dB for each unit of sharpness that is missing.
+
+        PSNR alone would choose the weights of the first minutes, before the discriminator is heard.
+        """
+        return scores["hole_psnr"] - 4 * max(0.0, 1 - scores["sharpness"])
+
+    def updates(self) -> list[Update]:
+        """Two: the discriminator, then the generator, on the same generated pictures."""
+        critic = optimizer(self.critic, self.config.lr_critic, betas=(0.5, 0.999))
+        generator = optimizer(self.generator, self.config.lr, betas=(0.5, 0.999))
+        return [
+            Update("critic", critic, self.critic_loss),
+            Update("generator", generator, self.loss),
+        ]
+
+    def critic_loss(self, batch: Batch) -> Terms:
+        """Cross-entropy: whole pictures are real, composites are not."""
+        made = batch.paste(self.filled(batch).detach())
+        return losses.discrimination(self.critic(batch.image), self.critic(made))
