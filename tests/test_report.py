@@ -10,7 +10,7 @@ from PIL import Image
 
 from gapfill import report
 from gapfill.errors import GapfillError
-from gapfill.report import charts, load, page, panels
+from gapfill.report import charts, findings, load, page, panels
 from gapfill.report.scores import Score, contenders, winner
 
 SIDE, K, W = 16, 8, 3
@@ -407,3 +407,10 @@ def test_thinning_keeps_the_peaks():
     thin = load.Curve(np.arange(10_000), values).thin()
     assert len(thin.values) <= 2 * 240 + 2
     assert thin.values.max() == 5.0
+
+
+def test_the_protocol_names_test_pictures_from_elsewhere():
+    results = results_of(made("cnn", 21.0))
+    assert "400 test pictures under the same masks" in findings.protocol(results)
+    results["data"]["test_title"] = "lfw"
+    assert "400 test pictures of lfw under the same masks" in findings.protocol(results)

@@ -148,9 +148,12 @@ def protocol(results: dict[str, Any]) -> str:
         if learned
         else ""
     )
+    source = data.get("test_title") or data["title"]
+    elsewhere = f" of {source}" if source != data["title"] else ""
+    tested = f"{data['test']:,} test pictures{elsewhere}"
     return (
-        f"{data['title']} at {size}{crop}.{trained} All models fill the same {data['test']:,} test "
-        f"pictures under the same masks: {masks}. What a mask hides is removed before a model sees "
+        f"{data['title']} at {size}{crop}.{trained} All models fill the same {tested} under the "
+        f"same masks: {masks}. What a mask hides is removed before a model sees "
         "the picture, known pixels come back unchanged, and the result is scored after rounding to "
         f"{rules['rounding']}, as a saved picture would be. Measured per picture: {meanings}. ± is "
         "the standard error of the mean over the test pictures; it does not hold the spread "
