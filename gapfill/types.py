@@ -51,28 +51,34 @@ class Batch:
         return self._shared[key]
 
 
-def always(step: int) -> bool:
+When = Callable[[int, int], bool]
+"""Whether it is an update's turn, from the step (from 0) and the number of steps of the run."""
+
+
+def always(step: int, total: int) -> bool:
     """An update made on every step."""
-    del step
+    del step, total
     return True
 
 
-def every(period: int) -> Callable[[int], bool]:
+def every(period: int) -> When:
     """An update made on every `period`-th step.
 
-    >>> [step for step in range(12) if every(5)(step)]
+    >>> [step for step in range(12) if every(5)(step, 12)]
     [4, 9]
     """
-    return lambda step: step % period == period - 1
+    return lambda step, total: step % period == period - 1
 
 
-def between(start: int, stop: int | None = None) -> Callable[[int], bool]:
-    """An update made from step `start` on, and before step `stop` if one is given.
+def between(start: float, stop: float = 1.0) -> When:
+    """An update made in one phase of a run, from share `start` of its steps to share `stop`.
 
-    >>> [step for step in range(6) if between(2, 4)(step)]
-    [2, 3]
+    Phases that meet, such as `between(0, 0.2)` and `between(0.2)`, share no step and miss none.
+
+    >>> [step for step in range(10) if between(0.2, 0.5)(step, 10)]
+    [2, 3, 4]
     """
-    return lambda step: step >= start and (stop is None or step < stop)
+    return lambda step, total: round(start * total) <= step < round(stop * total)
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ class Update:
     name: str
     optimizer: Optimizer
     loss: Callable[[Batch], Terms]
-    when: Callable[[int], bool] = always
+    when: When = always
 
     @property
     def weights(self) -> list[Tensor]:

@@ -86,6 +86,7 @@ class Trainer:
         self._identity = dict(identity or {})
         self._watch = watch if settings.watch else None
         self._done = 0
+        self._total = 0
         self._best = -math.inf
         self._best_state: dict[str, Tensor] | None = None
         self._ledger = Ledger()
@@ -156,7 +157,7 @@ class Trainer:
         for rate in rates:
             rate.step_update(step + 1)
         for update in self.updates:
-            if update.when(step):
+            if update.when(step, self._total):
                 self._ledger.add(step, update.name, self._descend(update, batch))
         if self._ema is not None:
             self._ema.update(self.module, step + 1)
@@ -233,6 +234,7 @@ class Trainer:
 
     def _prepare(self, total: int) -> list[Any]:
         """Fit averaging and learning rates to the run's length."""
+        self._total = total
         if self._ema is not None:
             self._ema.decay = 1 - 1 / max(1.0, self.settings.ema * total)
         return schedulers(self.optimizers, self.settings, total)
