@@ -1,0 +1,33 @@
+"""Initial weights."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+def initialise(module: nn.Module) -> None:
+    """DCGAN's initial weights: N(0, 0.02), BatchNorm's gain N(1, 0.02), biases zero.
+
+    Source: Radford et al. 2016, section 4, and the gain of its published code.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.normal_(part.weight, 0.0, 0.02)
+        elif isinstance(part, nn.BatchNorm2d):
+            nn.init.normal_(part.weight, 1.0, 0.02)
+        else:
+            continue
+        if part.bias is not None:
+            nn.init.zeros_(part.bias)
+
+
+def initialise_relu(module: nn.Module) -> None:
+    """Initial weights that keep the signal's size through ReLU layers without BatchNorm.
+
+    Source: He et al. 2015, "Delving Deep into Rectifiers".
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)

@@ -1,0 +1,69 @@
+"""Layers and small stacks of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from gapfill import ranks
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """`torch.nn.BatchNorm2d` whose statistics are those of the global batch.
+
+    With one process it is the parent, to the bit. With several, each normalises by the mean and
+    variance over all of them, so that two processes train as one with the same global batch.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002, the parent's name
+        """Normalise [N, C, H, W]."""
+        if not self.training or ranks.world() == 1:
+            return super().forward(input)
+        x = input.float()
+        count = x.numel() // x.shape[1] * ranks.world()
+        mean = ranks.total(x.sum((0, 2, 3))) / count
+        centred = x - mean[:, None, None]
+        variance = ranks.total(centred.square().sum((0, 2, 3))) / count
+        with torch.no_grad():
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            assert self.num_batches_tracked is not None
+            momentum = self.momentum if self.momentum is not None else 0.1
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, momentum)
+            self.running_var.lerp_(variance * (count / (count - 1)), momentum)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(input.dtype)
+
+
+def down(inputs: int, outputs: int, act: nn.Module, norm: bool = True) -> nn.Sequential:
+    """Halve the resolution: convolution k4 s2 p1, BatchNorm, activation."""
+    convolution = nn.Conv2d(inputs, outputs, 4, 2, 1, bias=not norm)
+    return nn.Sequential(convolution, *([BatchNorm2d(outputs)] if norm else []), act)
+
+
+def up(inputs: int, outputs: int, act: nn.Module, norm: bool = True) -> nn.Sequential:
+    """Double the resolution: transposed convolution k4 s2 p1, BatchNorm, activation."""
+    convolution = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=not norm)
+    return nn.Sequential(convolution, *([BatchNorm2d(outputs)] if norm else []), act)
+
+
+def upsample(inputs: int, outputs: int, act: nn.Module) -> nn.Sequential:
+    """Double the resolution without transposed convolution: nearest neighbour, then k3 s1 p1."""
+    return nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(inputs, outputs, 3, 1, 1), act)
+
+
+def pooled(channels: Sequence[int], act: Callable[[], nn.Module]) -> nn.Sequential:
+    """Convolution k3 s1 p1, activation and 2×2 max pooling, once for each pair of `channels`."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(channels):
+        layers += [nn.Conv2d(inputs, outputs, 3, 1, 1), act(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers)
+
+
+def with_mask(known: Tensor, mask: Tensor) -> Tensor:
+    """Pictures with the mask as a fourth channel, [N, 4, H, W]."""
+    return torch.cat([known, mask.to(known.dtype)], 1)
