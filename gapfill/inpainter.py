@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gapfill import checkpoint, metrics, ranks
 from gapfill._version import __version__
+from gapfill.about import About
 from gapfill.config import build, plain
 from gapfill.data.stream import MaskedBatches, check_images, open_source, to_network
 from gapfill.errors import UsageError
@@ -35,6 +36,8 @@ class Inpainter(nn.Module, ABC):
     """The registered name; `register` sets it."""
     Config: ClassVar[type]
     """A frozen dataclass: every setting of the model and its default, in one place."""
+    about: ClassVar[About] = About()
+    """Where the method comes from and what it is for."""
     exemptions: ClassVar[Mapping[str, str]] = {}
     """Checks of `gapfill.testing` that this model cannot pass, with the reason."""
     stochastic: ClassVar[bool] = False
@@ -117,6 +120,27 @@ class Inpainter(nn.Module, ABC):
         with evaluating(self), seeded(mix(seed, "inpaint"), self.device):
             filled = self.fill(known, hidden).float().clamp(-1, 1)
         return torch.where(mask.bool(), _to_public(filled, image), image)
+
+    def sample(self, image: Tensor, mask: Tensor, n: int = 8, seed: int = 0) -> Tensor:
+        """Fill every hole `n` times, each time otherwise.
+
+        Args:
+            image: as for `inpaint`.
+            mask: as for `inpaint`.
+            n: how many fills of each picture.
+            seed: names the first fill, which is `inpaint`'s with this seed.
+
+        Returns:
+            [n, N, 3, H, W], of the dtype and on the device of `image`.
+
+        Raises:
+            UsageError: the model is not stochastic, or what `inpaint` refuses.
+        """
+        if not self.stochastic:
+            raise UsageError(f"'{self.name}' fills a hole in one way only: use inpaint.")
+        if n < 1:
+            raise UsageError(f"sample gives at least one fill; got n={n}.")
+        return torch.stack([self.inpaint(image, mask, seed + number) for number in range(n)])
 
     def fit(
         self,

@@ -11,7 +11,7 @@ PACKAGE = Path(gapfill.__file__).parent
 
 FLOORS = [
     {"_version", "errors"},
-    {"types", "config", "checkpoint", "pictures", "randomness", "ranks"},
+    {"about", "types", "config", "checkpoint", "pictures", "randomness", "ranks"},
     {"masks", "nets", "losses", "metrics", "optim"},
     {"data", "train"},
     {"inpainter"},

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gapfill.about import About
 from gapfill.errors import GapfillError
 from gapfill.inpainter import Inpainter
 from gapfill.registry import register
@@ -21,6 +22,13 @@ class Biharmonic(Inpainter):
     Functions", as scikit-image solves it.
     """
 
+    about = About(
+        group="classical",
+        title="On Surface Completion and Image Inpainting by Biharmonic Functions",
+        authors="Damelin and Hoang",
+        year=2018,
+        read="scikit-image's documentation; scikit-image solves it",
+    )
     multiple = 1
 
     @dataclass(frozen=True)

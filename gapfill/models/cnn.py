@@ -8,6 +8,7 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from gapfill import losses, masks, nets
+from gapfill.about import About
 from gapfill.config import Range
 from gapfill.inpainter import Inpainter
 from gapfill.optim import optimizer
@@ -24,6 +25,13 @@ class CNN(Inpainter):
     this size), the mask as a fourth input channel, and L1 beside L2.
     """
 
+    about = About(
+        group="paper",
+        title="Context Encoders: Feature Learning by Inpainting",
+        authors="Pathak et al.",
+        year=2016,
+        read="its published train.lua",
+    )
     multiple = 16
 
     @dataclass(frozen=True)

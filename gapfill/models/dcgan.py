@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gapfill import losses, masks, nets
+from gapfill.about import About
 from gapfill.config import Range
 from gapfill.models._adversarial import Adversarial
 from gapfill.registry import register
@@ -27,6 +28,11 @@ class DCGAN(Adversarial):
     Radford et al. 2016 (`radford`: the other way round, a mask channel, the non-saturating loss).
     """
 
+    about = About(
+        group="paper",
+        title="Image Semantic Inpainting with DCGAN",
+        read="the paper, which gives no weights; Radford et al. 2016",
+    )
     multiple = 16
 
     @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from gapfill import losses, nets
+from gapfill.about import About
 from gapfill.config import Range
 from gapfill.models._adversarial import Adversarial
 from gapfill.registry import register
@@ -21,6 +22,12 @@ class GAN(Adversarial):
     Source: "Image Semantic Inpainting with DCGAN", whose list of seven changes says what a plain
     GAN is; Goodfellow et al. 2014 for the objective. The paper gives no sizes: they are ours.
     """
+
+    about = About(
+        group="paper",
+        title="Image Semantic Inpainting with DCGAN",
+        read="the paper, which gives no sizes and no weights",
+    )
 
     @dataclass(frozen=True)
     class Config:

@@ -9,6 +9,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from gapfill.about import About
 from gapfill.config import Range
 from gapfill.errors import UsageError
 from gapfill.inpainter import Inpainter
@@ -18,6 +19,8 @@ from gapfill.registry import register
 @register("mean")
 class Mean(Inpainter):
     """The mean of the training pictures, pixel by pixel; it never looks at what is known."""
+
+    about = About(group="classical")
 
     @dataclass(frozen=True)
     class Config:

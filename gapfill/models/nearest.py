@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
+from gapfill.about import About
 from gapfill.config import Range
 from gapfill.errors import UsageError
 from gapfill.inpainter import Inpainter
@@ -21,6 +22,8 @@ class Nearest(Inpainter):
 
     What a memory of the training set is worth, and no more: a learned model has to beat it.
     """
+
+    about = About(group="classical")
 
     @dataclass(frozen=True)
     class Config:

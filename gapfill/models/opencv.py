@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gapfill.about import About
 from gapfill.config import Range
 from gapfill.inpainter import Inpainter
 from gapfill.registry import register
@@ -51,6 +52,13 @@ class Telea(OpenCV):
     Source: Telea 2004, "An Image Inpainting Technique Based on the Fast Marching Method".
     """
 
+    about = About(
+        group="classical",
+        title="An Image Inpainting Technique Based on the Fast Marching Method",
+        authors="Telea",
+        year=2004,
+        read="OpenCV's documentation; OpenCV computes it",
+    )
     method = "INPAINT_TELEA"
 
 
@@ -61,4 +69,11 @@ class NavierStokes(OpenCV):
     Source: Bertalmio et al. 2001, "Navier-Stokes, Fluid Dynamics, and Image and Video Inpainting".
     """
 
+    about = About(
+        group="classical",
+        title="Navier-Stokes, Fluid Dynamics, and Image and Video Inpainting",
+        authors="Bertalmio et al.",
+        year=2001,
+        read="OpenCV's documentation; OpenCV computes it",
+    )
     method = "INPAINT_NS"
