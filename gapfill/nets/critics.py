@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from gapfill.nets.convolution import Conv2d
 from gapfill.nets.layers import down
 
 
@@ -28,7 +29,7 @@ class Critic(nn.Sequential):
             down(w, 2 * w, act(), norm),
             down(2 * w, 4 * w, act(), norm),
             down(4 * w, 8 * w, act(), norm),
-            nn.Conv2d(8 * w, 1, size // 16),
+            Conv2d(8 * w, 1, size // 16),
         )
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002, the parent's name

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from gapfill.nets.convolution import Conv2d
 from gapfill.nets.layers import BatchNorm2d, down, up
 
 
@@ -37,7 +38,7 @@ class EncoderDecoder(nn.Sequential):
             down(2 * w, 4 * w, encode()),
             down(4 * w, 8 * w, encode()),
             nn.Sequential(
-                nn.Conv2d(8 * w, 8 * w, 3, 1, 1, bias=False),
+                Conv2d(8 * w, 8 * w, 3, 1, 1, bias=False),
                 BatchNorm2d(8 * w),
                 decode(),
                 nn.Dropout2d(dropout),

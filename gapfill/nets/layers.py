@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gapfill import ranks
+from gapfill.nets.convolution import Conv2d, ConvTranspose2d
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -41,26 +42,26 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 def down(inputs: int, outputs: int, act: nn.Module, norm: bool = True) -> nn.Sequential:
     """Halve the resolution: convolution k4 s2 p1, BatchNorm, activation."""
-    convolution = nn.Conv2d(inputs, outputs, 4, 2, 1, bias=not norm)
+    convolution = Conv2d(inputs, outputs, 4, 2, 1, bias=not norm)
     return nn.Sequential(convolution, *([BatchNorm2d(outputs)] if norm else []), act)
 
 
 def up(inputs: int, outputs: int, act: nn.Module, norm: bool = True) -> nn.Sequential:
     """Double the resolution: transposed convolution k4 s2 p1, BatchNorm, activation."""
-    convolution = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=not norm)
+    convolution = ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=not norm)
     return nn.Sequential(convolution, *([BatchNorm2d(outputs)] if norm else []), act)
 
 
 def upsample(inputs: int, outputs: int, act: nn.Module) -> nn.Sequential:
     """Double the resolution without transposed convolution: nearest neighbour, then k3 s1 p1."""
-    return nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(inputs, outputs, 3, 1, 1), act)
+    return nn.Sequential(nn.Upsample(scale_factor=2), Conv2d(inputs, outputs, 3, 1, 1), act)
 
 
 def pooled(channels: Sequence[int], act: Callable[[], nn.Module]) -> nn.Sequential:
     """Convolution k3 s1 p1, activation and 2×2 max pooling, once for each pair of `channels`."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(channels):
-        layers += [nn.Conv2d(inputs, outputs, 3, 1, 1), act(), nn.MaxPool2d(2)]
+        layers += [Conv2d(inputs, outputs, 3, 1, 1), act(), nn.MaxPool2d(2)]
     return nn.Sequential(*layers)
 
 
