@@ -96,7 +96,7 @@ def run_fit(options: argparse.Namespace) -> None:
     recipe = build(Recipe, vars(recipe) | changes | {"settings": settings}).sized(options.size)
     masks.check(recipe.mask)
     length = console.given(options, "epochs", "steps", "budget")
-    training = plain(recipe.train) | console.given(options, "device", "precision", "seed")
+    training = plain(recipe.train) | console.given(options, "device", "precision", "mode", "seed")
     if length:
         training |= dict.fromkeys(("epochs", "steps", "budget")) | length
     train = build(Training, training, where="fit")

@@ -102,7 +102,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
         raise UsageError(f"--batch-size must be at least 2; got {batch_size}.")
     names = ("epochs", "steps", "budget")
     length = console.given(options, *names)
-    settings = console.given(options, "seed", "device", "precision")
+    settings = console.given(options, "seed", "device", "precision", "mode")
     training = build(Training, length | settings, where="compare")
     ranks.resolve(training.device)
     entries = contestants([*BASELINES, *options.models], options.size)

@@ -197,7 +197,7 @@ def _trained(plan: Plan, entry: Contestant, seed: int) -> Inpainter:
     stream = Stream(plan.table.part("train").images, plan.batch_size, seed, flip=recipe.flip)
     length = {name: getattr(plan.training, name) for name in ("steps", "epochs", "budget")}
     training = plain(recipe.train) | length | {"seed": seed, "device": plan.training.device}
-    training["precision"] = plan.training.precision
+    training |= {"precision": plan.training.precision, "mode": plan.training.mode}
     try:
         model.fit(
             stream,

@@ -39,6 +39,11 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=("auto", "fp32", "bf16"), help="of training (default: auto)"
     )
+    parser.add_argument(
+        "--mode",
+        choices=("auto", "eager", "compile", "graph"),
+        help="of training: PyTorch's calls, compiled losses, a CUDA graph (default: auto)",
+    )
     parser.add_argument("--seed", type=int, help="names every random choice (default: 0)")
     parser.add_argument("--batch-size", type=int, metavar="N", help="pictures a step (default: 64)")
 

@@ -204,7 +204,8 @@ class Inpainter(nn.Module, ABC):
             "images": images,
             "seconds": round(trainer.seconds, 3),
             "images_per_second": round(images / trainer.seconds, 2) if trainer.seconds else None,
-            "precision": trainer.precision,
+            "precision": trainer.engine.precision,
+            "mode": trainer.engine.mode,
             "batch_size": trainer.batch_size,
         }
         return self

@@ -24,7 +24,8 @@ from gapfill import masks, registry
 from gapfill.data.stream import MaskedBatches, Stream
 from gapfill.errors import UsageError
 from gapfill.inpainter import Inpainter
-from gapfill.types import REPORTED, Batch
+from gapfill.randomness import seeded
+from gapfill.types import REPORTED, Batch, Terms
 
 Check = Callable[[Inpainter, Path], None]
 
@@ -142,12 +143,37 @@ def every_weight_is_reached(model: Inpainter, folder: Path) -> None:
     for update in model.updates():
         weights = update.weights
         terms = update.loss(Batch(batch.image, batch.mask))
-        loss = sum(term for name, term in terms.items() if not name.startswith(REPORTED))
-        assert isinstance(loss, Tensor), f"'{update.name}' has no loss"
-        loss.backward(inputs=weights)
+        _total(terms, update.name).backward(inputs=weights)
         reached |= {id(weight) for weight in weights if weight.grad is not None}
     missed = [name for name, weight in model.named_parameters() if id(weight) not in reached]
     assert not missed, f"no update reaches {', '.join(missed)}"
+
+
+@check
+def compiled_losses_have_the_same_gradients(model: Inpainter, folder: Path) -> None:
+    """`torch.compile` takes every loss, and what it traced has the gradients of the original.
+
+    Traced and differentiated ahead of time, but run by PyTorch's own kernels, which takes seconds.
+    """
+    model.train()
+    updates = model.updates()
+    found = []
+    for backend in (None, "aot_eager"):
+        batch = _batch(model)
+        for update in updates:
+            loss = torch.compile(update.loss, backend=backend) if backend else update.loss
+            with seeded(0):
+                total = _total(loss(batch), update.name)
+            found.append(
+                (update.name, torch.autograd.grad(total, update.weights, allow_unused=True))
+            )
+    half = len(found) // 2
+    for (name, eager), (_, compiled) in zip(found[:half], found[half:], strict=True):
+        for one, other in zip(eager, compiled, strict=True):
+            assert (one is None) == (other is None), f"'{name}' reaches other weights when compiled"
+            if one is not None and other is not None:
+                apart = (one - other).abs().max() / one.abs().max().clamp_min(1e-8)
+                assert apart < 1e-3, f"a gradient of '{name}' differs by {apart:.2g} when compiled"
 
 
 @check
@@ -223,6 +249,13 @@ def _interrupted(model: Inpainter, folder: Path, after: int) -> None:
     except _Stop:
         return
     raise AssertionError("the run was not interrupted")
+
+
+def _total(terms: Terms, name: str) -> Tensor:
+    """The sum of an update's terms."""
+    loss = sum(term for term_name, term in terms.items() if not term_name.startswith(REPORTED))
+    assert isinstance(loss, Tensor), f"'{name}' has no loss"
+    return loss
 
 
 def _batch(model: Inpainter) -> Batch:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -40,6 +41,9 @@ class Batch:
         """The composite: `filled` in the hole, the true picture around it."""
         return self.known + filled * self.mask
 
+    # Compiled losses stop here and go on behind it: what two of them share is a piece by itself, so
+    # that the first one's backward does not use it up.
+    @torch.compiler.disable(recursive=False)
     def once(self, key: str, make: Callable[[], Any]) -> Any:
         """Return `make()`, computed at the first call of this step and shared by all its updates.
 

@@ -53,8 +53,6 @@ def start():
             "gapfill.testing",
             "gapfill.models.gan",
             "timm.optim",
-            "timm.utils.model_ema",
-            "timm.scheduler",
         ]
     )
 

@@ -137,7 +137,7 @@ def test_two_updates_share_one_optimizer_and_its_schedule():
     optimizer = sgd(module.a)
     update = Update("a", optimizer, lambda batch: {"x": module.a * 0 + 1})
     trainer = train(module, [update, Update("again", optimizer, update.loss)], steps=3)
-    assert len(trainer.optimizers) == 1
+    assert len(trainer.engine.optimizers) == 1
     assert {"a/loss", "again/loss"} <= set(trainer.history[0])
 
 

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 
+class Losses(NamedTuple):
+    """The terms of one step, `update/term` by name; `update/loss` is an update's sum."""
+
+    names: tuple[str, ...]
+    values: Tensor
+
+
 class Ledger:
-    """Collects loss terms by step and update; one look at the host checks and averages them."""
+    """Collects the losses of each step; one look at the host checks and averages them."""
 
     def __init__(self) -> None:
-        self._pending: list[tuple[int, str, dict[str, Tensor]]] = []
+        self._pending: list[tuple[int, Losses]] = []
 
-    def add(self, step: int, update: str, terms: dict[str, Tensor]) -> None:
-        """Note the detached terms of one update of a step (from 0); "loss" is their sum."""
-        self._pending.append((step, update, terms))
+    def add(self, step: int, losses: Losses) -> None:
+        """Note the losses of a step (from 0)."""
+        self._pending.append((step, losses))
 
     def clear(self) -> None:
         """Forget what was noted."""
@@ -31,17 +39,22 @@ class Ledger:
         """
         if not self._pending:
             return {}, None
-        losses = torch.stack([terms["loss"].float() for _, _, terms in self._pending]).tolist()
+        numbers = iter(torch.cat([losses.values for _, losses in self._pending]).tolist())
+        found: dict[str, list[float]] = {}
         wrong = None
-        for (step, update, _), loss in zip(self._pending, losses, strict=True):
-            if wrong is None and not math.isfinite(loss):
-                wrong = step + 1, update, loss
-        values: dict[str, list[Tensor]] = {}
-        for _, update, terms in self._pending:
-            for term, value in terms.items():
-                values.setdefault(f"{update}/{term}", []).append(value.float())
-        means = torch.stack([torch.stack(found).mean() for found in values.values()]).tolist()
+        for step, losses in self._pending:
+            # `zip` asks the names first, so that it takes no number too many.
+            for name, number in zip(losses.names, numbers, strict=False):
+                found.setdefault(name, []).append(number)
+                if wrong is None and name.endswith("/loss") and not math.isfinite(number):
+                    wrong = step + 1, name.removesuffix("/loss"), number
         line: dict[str, Any] = {"step": self._pending[-1][0] + 1}
-        line |= {key: round(mean, 6) for key, mean in zip(values, means, strict=True)}
+        line |= {name: round(_mean(values), 6) for name, values in found.items()}
         self.clear()
         return line, wrong
+
+
+def _mean(values: Iterable[float]) -> float:
+    """The mean; `statistics.fmean` refuses infinities of both signs."""
+    values = list(values)
+    return sum(values) / len(values)

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
-from torch.optim import Optimizer
-
-from gapfill.train.settings import Training
+import math
+from typing import Literal
 
 
-def schedulers(optimizers: Iterable[Optimizer], settings: Training, total: int) -> list[Any]:
-    """One of timm's schedulers for each optimiser, all with the same multiplier.
+def factor(
+    step: int, total: int, warmup: float = 0.0, shape: Literal["cosine", "linear"] = "cosine"
+) -> float:
+    """What every learning rate is multiplied by.
 
-    To be made before a checkpoint is loaded, whose optimisers hold rates that have fallen already.
+    Args:
+        step: from 0.
+        total: steps of the run; its last step still learns.
+        warmup: share of the run over which the factor rises.
+        shape: how it falls.
+
+    >>> [round(factor(step, 4, shape="linear"), 2) for step in range(4)]
+    [0.8, 0.6, 0.4, 0.2]
     """
-    from timm.scheduler.cosine_lr import CosineLRScheduler
-    from timm.scheduler.poly_lr import PolyLRScheduler
-
-    shape: dict[str, Any] = {
-        # One step longer than the run, so that its last step still learns.
-        "t_initial": total + 1,
-        "warmup_t": round(settings.warmup * total),
-        "warmup_lr_init": 0.0,
-        "lr_min": 0.0,
-        "t_in_epochs": False,
-    }
-    if settings.schedule == "cosine":
-        return [CosineLRScheduler(optimizer, **shape) for optimizer in optimizers]
-    return [PolyLRScheduler(optimizer, power=1.0, **shape) for optimizer in optimizers]
+    now, rising = step + 1, round(warmup * total)
+    if now < rising:
+        return now / rising
+    share = now / (total + 1)
+    return (1 + math.cos(math.pi * share)) / 2 if shape == "cosine" else 1 - share

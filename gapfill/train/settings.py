@@ -24,6 +24,8 @@ class Training:
         budget: time such as `90s`, `10m` or `1h`, turned into steps once, by timing the first.
         seed: names masks, order, flips and noise.
         device: `auto`, `cpu`, `cuda` or `cuda:<index>`.
+        mode: `eager` (PyTorch's calls), `compile` (each loss compiled) or `graph` (the whole step a
+            CUDA graph), equal but for rounding; `auto` takes what is fastest in a short run.
         precision: `bf16` is autocast with float32 weights; `auto` takes it where it is fast.
         schedule: how the learning rate falls to zero after the warm-up.
         warmup: share of the steps over which the learning rate rises.
@@ -41,6 +43,7 @@ class Training:
     budget: str | None = None
     seed: Annotated[int, Range(0)] = 0
     device: str = "auto"
+    mode: Literal["auto", "eager", "compile", "graph"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     schedule: Literal["cosine", "linear"] = "cosine"
     warmup: Annotated[float, Range(0, 0.5)] = 0.02

@@ -1,8 +1,4 @@
-"""The loop: terms, sum, backward into this update's weights, average over processes, step.
-
-Precision, clipping, the learning rate, the NaN guard, averaged weights, checkpoints and the log
-live here once. Nothing else in the library calls `backward` or `step`, but for searches in `fill`.
-"""
+"""The loop: steps, the log and its guard, validation, checkpoints, resuming, budgets."""
 
 from __future__ import annotations
 
@@ -11,6 +7,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,14 +19,15 @@ from tqdm import tqdm
 from gapfill import checkpoint, ranks
 from gapfill.errors import GapfillError
 from gapfill.randomness import mix, seeded
+from gapfill.train.engine import Engine, fast_math, resolve_mode
 from gapfill.train.folder import RunFolder
 from gapfill.train.ledger import Ledger
-from gapfill.train.schedule import schedulers
 from gapfill.train.settings import DEFAULT_EPOCHS, Training, resolve_precision, seconds
 from gapfill.train.signals import InterruptedRun, Signals
-from gapfill.types import REPORTED, Batch, Update
+from gapfill.types import Batch, Update
 
 _GROUP = 5  # steps that are timed together, so that an update of every fifth step has its share
+_PLACES = 50  # in a run, at which it is looked for phases, whose steps may cost differently
 
 
 class DivergedError(GapfillError):
@@ -69,15 +67,12 @@ class Trainer:
         note: Callable[[str], None] | None = None,
     ) -> None:
         self.module = module
-        self.updates = list(updates)
         self.batches = batches
         self.settings = settings
         self.device = next(module.parameters()).device
-        self.precision = resolve_precision(settings.precision, self.device)
         self.title = title
         self.quiet = quiet or ranks.rank() > 0
         self.note = note or partial(tqdm.write, file=sys.stderr)
-        self.optimizers = list({id(u.optimizer): u.optimizer for u in self.updates}.values())
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
         self.batch_size = 0
@@ -86,14 +81,15 @@ class Trainer:
         self._identity = dict(identity or {})
         self._watch = watch if settings.watch else None
         self._done = 0
-        self._total = 0
         self._best = -math.inf
         self._best_state: dict[str, Tensor] | None = None
         self._ledger = Ledger()
         self._folder = RunFolder(folder, self.note) if folder and ranks.rank() == 0 else None
         ranks.broadcast(module)
         self._initial = _clone(dict(module.state_dict()))
-        self._ema = self._make_ema()
+        precision = resolve_precision(settings.precision, self.device)
+        mode = resolve_mode(settings.mode, self.device, updates)
+        self.engine = Engine(module, updates, settings, precision, mode)
 
     def run(self) -> int:
         """Train to the end, or from where the folder's last checkpoint is, and return the steps.
@@ -105,10 +101,10 @@ class Trainer:
             DivergedError: a loss became NaN or infinite; the last finite checkpoint is kept.
             InterruptedRun: SIGINT or SIGTERM came; the step was finished and saved.
         """
-        with seeded(mix(self.settings.seed, "run"), self.device), Signals() as signals:
+        with self._running(), Signals() as signals:
             total, looks = self._decide()
-            rates = self._prepare(total)
             self._resume()
+            self.engine.prepare(total)
             marks = self._watch_steps(total, looks)
             bar = tqdm(
                 total=total,
@@ -121,7 +117,7 @@ class Trainer:
             saved = self._clock = time.perf_counter()
             with bar:
                 for step in range(self._done, total):
-                    self._step(step, self.batches(step), rates)
+                    self._step(step)
                     bar.update()
                     end = step + 1
                     stopping = ranks.anyone(signals.caught is not None)
@@ -143,42 +139,26 @@ class Trainer:
 
     def stepper(self) -> Iterator[int]:
         """Make one training step each time it is asked, without log or checkpoint, for timing."""
-        total, _ = self._count()
-        rates = self._prepare(total)
-        for step in range(total):
-            self._step(step, self.batches(step), rates)
-            self._ledger.clear()
-            yield step
+        with self._running():
+            total, _ = self._count()
+            self.engine.prepare(total)
+            for step in range(total):
+                self._step(step)
+                self._ledger.clear()
+                yield step
 
-    def _step(self, step: int, batch: Batch, rates: Sequence[Any]) -> None:
-        """One training step: every update whose turn it is."""
-        torch.manual_seed(mix(self.settings.seed, "step", ranks.rank(), step))
-        self.module.train()
-        for rate in rates:
-            rate.step_update(step + 1)
-        for update in self.updates:
-            if update.when(step, self._total):
-                self._ledger.add(step, update.name, self._descend(update, batch))
-        if self._ema is not None:
-            self._ema.update(self.module, step + 1)
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """The seed and the kernels that a run has."""
+        precision = self.engine.precision
+        with seeded(mix(self.settings.seed, "run"), self.device), fast_math(self.device, precision):
+            yield
+
+    def _step(self, step: int) -> None:
+        batch = self.batches(step)
+        self._ledger.add(step, self.engine.step(step, batch))
         self._done = step + 1
         self.batch_size = len(batch.image) * ranks.world()
-
-    def _descend(self, update: Update, batch: Batch) -> dict[str, Tensor]:
-        """One optimiser step down one loss; returns the terms, detached."""
-        weights = update.weights
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            terms = update.loss(batch)
-        loss = sum(term for name, term in terms.items() if not name.startswith(REPORTED))
-        if not isinstance(loss, Tensor):
-            raise GapfillError(f"the update '{update.name}' gave no loss term.")
-        update.optimizer.zero_grad(set_to_none=True)
-        loss.backward(inputs=weights)
-        ranks.average(weight.grad for weight in weights)
-        if self.settings.clip:
-            nn.utils.clip_grad_norm_(weights, self.settings.clip)
-        update.optimizer.step()
-        return {name: term.detach() for name, term in terms.items()} | {"loss": loss.detach()}
 
     def _decide(self) -> tuple[int, int]:
         """How many steps this run has and how often it is watched, the same when it is resumed."""
@@ -188,11 +168,11 @@ class Trainer:
         known = self._folder.plan(wanted) if self._folder is not None else None
         if not ranks.anyone(known is not None):
             steps, looks = self._count()
-            known = {"steps": steps, "watch": looks, "precision": self.precision}
+            known = {"steps": steps, "watch": looks, "precision": self.engine.precision}
             if self._folder is not None:
                 self._folder.write_plan(wanted, known)
         known = ranks.agree(known)
-        self.precision = known["precision"]
+        self.engine.precision = known["precision"]
         return known["steps"], known["watch"]
 
     def _count(self) -> tuple[int, int]:
@@ -209,16 +189,12 @@ class Trainer:
     def _rehearse(self, budget: float) -> tuple[int, int]:
         """How many steps and looks fit in `budget` seconds, by timing some and undoing them."""
         before = _clone(self._state())
-        rates = self._prepare(1_000_000)
-        batch = self.batches(0)
-        groups = []
-        for first in range(0, 4 * _GROUP, _GROUP):
-            start = time.perf_counter()
-            for step in range(first, first + _GROUP):
-                self._step(step, Batch(batch.image, batch.mask), rates)
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
-            groups.append((time.perf_counter() - start) / _GROUP)
+        self.engine.prepare(_PLACES * 1200)
+        phases: dict[tuple[bool, ...], list[int]] = {}
+        for first in range(0, self.engine.total, 1200):
+            phases.setdefault(self.engine.turns(first, _GROUP), []).append(first)
+        times = [(self._time_steps(places[-1]), len(places)) for places in phases.values()]
+        typical = sum(each * count for each, count in times) / _PLACES
         looking, looks = 0.0, 0
         if self._watch is not None:
             start = time.perf_counter()
@@ -228,16 +204,20 @@ class Trainer:
             looks = max(2, min(self.settings.watch, int(0.1 * budget / looking)))
         self._ledger.clear()
         self._restore(before)
-        # The first group warms up; of the others the middle one, so that a hiccup does not count.
-        typical = statistics.median(groups[1:])
         return max(1, int(max(budget - looks * looking, budget / 2) / typical)), looks
 
-    def _prepare(self, total: int) -> list[Any]:
-        """Fit averaging and learning rates to the run's length."""
-        self._total = total
-        if self._ema is not None:
-            self._ema.decay = 1 - 1 / max(1.0, self.settings.ema * total)
-        return schedulers(self.optimizers, self.settings, total)
+    def _time_steps(self, first: int) -> float:
+        """Seconds of a step from `first` on: the middle of three groups, after a warm-up."""
+        warm = 4 if self.engine.captures else 1
+        groups = []
+        for start in range(first, first + (warm + 3) * _GROUP, _GROUP):
+            begin = time.perf_counter()
+            for step in range(start, start + _GROUP):
+                self._step(step)
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            groups.append((time.perf_counter() - begin) / _GROUP)
+        return statistics.median(groups[warm:])
 
     def _watch_steps(self, total: int, looks: int) -> set[int]:
         if self._watch is None:
@@ -253,7 +233,7 @@ class Trainer:
         if ranks.anyone(wrong is not None):
             self._diverge(*(wrong or (self._done, "in another process", math.nan)))
         if line:
-            self._record(line | {"lr": self.optimizers[0].param_groups[0]["lr"]})
+            self._record(line | {"lr": self.engine.rate()})
         return line
 
     def _score(self, step: int) -> None:
@@ -289,23 +269,15 @@ class Trainer:
 
     @property
     def _averaged(self) -> nn.Module:
-        return self.module if self._ema is None else self._ema.module
-
-    def _make_ema(self) -> Any:
-        """Averaged weights; BatchNorm's buffers are copied, since their average means nothing."""
-        if not self.settings.ema:
-            return None
-        from timm.utils.model_ema import ModelEmaV3
-
-        # The decay waits for the number of steps.
-        return ModelEmaV3(self.module, use_warmup=True, warmup_power=0.8, exclude_buffers=True)
+        average = self.engine.average
+        return self.module if average is None else average.module
 
     def _state(self) -> dict[str, Any]:
         return {
             "step": self._done,
             "module": self.module.state_dict(),
-            "ema": None if self._ema is None else self._ema.module.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "ema": self._averaged.state_dict() if self.engine.average is not None else None,
+            "optimizers": [each.state_dict()["state"] for each in self.engine.optimizers],
             "best": self._best,
             "seconds": self.seconds,
             "batch_size": self.batch_size,
@@ -314,10 +286,12 @@ class Trainer:
     def _restore(self, state: Mapping[str, Any]) -> None:
         self._done = state["step"]
         self.module.load_state_dict(state["module"])
-        if self._ema is not None:
-            self._ema.module.load_state_dict(state["ema"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+        if self.engine.average is not None:
+            self._averaged.load_state_dict(state["ema"])
+        for optimizer, saved in zip(self.engine.optimizers, state["optimizers"], strict=True):
+            # The groups hold what the settings and the step say; only the state is history.
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": saved, "param_groups": groups})
         self._best = state["best"]
         self.seconds = state["seconds"]
         self.batch_size = state["batch_size"]

@@ -1,0 +1,246 @@
+"""One training step: every update whose turn it is, as PyTorch's calls, compiled, or captured.
+
+Precision, gradients, clipping, averaging over processes and averaged weights live here once.
+Nothing else in the library calls `backward` or `step`, but for searches in `fill`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gapfill import ranks
+from gapfill.errors import GapfillError, UsageError
+from gapfill.randomness import mix
+from gapfill.train.average import Average
+from gapfill.train.ledger import Losses
+from gapfill.train.schedule import factor
+from gapfill.train.settings import Training
+from gapfill.types import REPORTED, Batch, Update
+
+_WARM = 3  # steps made by calls before a step is captured: libraries choose and allocate on them
+
+
+class Engine:
+    """Makes training steps.
+
+    - `eager`: PyTorch's calls, one after the other.
+    - `compile`: the loss of each update compiled by itself; on CUDA the step is captured as well.
+    - `graph`: the whole step, averaged weights included, captured in a CUDA graph; one graph for
+      each set of updates whose turn it is together.
+
+    Args:
+        module: what is trained.
+        updates: the updates of one step, made in this order.
+        settings: how to train.
+        precision: `fp32` or `bf16`.
+        mode: one of the three.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        updates: Sequence[Update],
+        settings: Training,
+        precision: str,
+        mode: str,
+    ) -> None:
+        self.module = module
+        self.updates = list(updates)
+        self.settings = settings
+        self.precision = precision
+        self.mode = mode
+        self.device = next(module.parameters()).device
+        self.optimizers = optimizers_of(updates)
+        self.average = Average(module) if settings.ema else None
+        self.total = 0
+        self._rates = [float(group["lr"]) for group in self._groups()]
+        self._losses = {
+            update.name: _compiled(update.loss) if mode == "compile" else update.loss
+            for update in self.updates
+        }
+        self.captures = self.device.type == "cuda" and mode != "eager"
+        self._made: dict[tuple[str, ...], _Captured | int] = {}
+        self._share = torch.zeros((), device=self.device)
+        if self.captures:
+            for group, rate in zip(self._groups(), self._rates, strict=True):
+                group["capturable"] = True
+                group["lr"] = torch.tensor(rate, device=self.device)
+
+    def prepare(self, total: int) -> None:
+        """Fit the learning rates and the averaging to the run's length.
+
+        Also after weights or optimiser states were replaced: what was captured knew the old ones.
+        """
+        self.total = total
+        self._made.clear()
+        if self.average is not None:
+            self.average.decay = 1 - 1 / max(1.0, self.settings.ema * total)
+
+    def step(self, step: int, batch: Batch) -> Losses:
+        """Make the training step number `step` (from 0); the losses stay on the device."""
+        torch.manual_seed(mix(self.settings.seed, "step", ranks.rank(), step))
+        self.module.train()
+        now = factor(step, self.total, self.settings.warmup, self.settings.schedule)
+        for group, rate in zip(self._groups(), self._rates, strict=True):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate * now)
+            else:
+                group["lr"] = rate * now
+        active = [update for update in self.updates if update.when(step, self.total)]
+        share = 0.0 if self.average is None else self.average.share(step)
+        if not self.captures:
+            return self._make(active, batch, share)
+        self._share.fill_(share)
+        return self._replay(active, batch)
+
+    def rate(self) -> float:
+        """The first learning rate, as it is now."""
+        return float(next(self._groups())["lr"])
+
+    def turns(self, first: int, count: int) -> tuple[bool, ...]:
+        """Which updates are made on `count` steps from `first` on, one step after the other."""
+        steps = range(first, first + count)
+        return tuple(update.when(step, self.total) for step in steps for update in self.updates)
+
+    def _groups(self) -> Iterator[dict[str, Any]]:
+        """The optimisers' parameter groups, asked for anew: loading a state replaces them."""
+        return (group for each in self.optimizers for group in each.param_groups)
+
+    def _make(self, active: Sequence[Update], batch: Batch, share: float | Tensor) -> Losses:
+        names: list[str] = []
+        values: list[Tensor] = []
+        for update in active:
+            for name, value in self._descend(update, batch).items():
+                names.append(f"{update.name}/{name}")
+                values.append(value.float())
+        if self.average is not None:
+            self.average.follow(share)
+        return Losses(tuple(names), torch.stack(values) if values else self._share.new_zeros(0))
+
+    def _descend(self, update: Update, batch: Batch) -> dict[str, Tensor]:
+        """One optimiser step down one loss; returns the terms, detached."""
+        weights = update.weights
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            terms = self._losses[update.name](batch)
+        loss = sum(term for name, term in terms.items() if not name.startswith(REPORTED))
+        if not isinstance(loss, Tensor):
+            raise GapfillError(f"the update '{update.name}' gave no loss term.")
+        update.optimizer.zero_grad(set_to_none=True)
+        loss.backward(inputs=weights)
+        ranks.average(weight.grad for weight in weights)
+        if self.settings.clip:
+            nn.utils.clip_grad_norm_(weights, self.settings.clip)
+        update.optimizer.step()
+        return {name: term.detach() for name, term in terms.items()} | {"loss": loss.detach()}
+
+    def _replay(self, active: Sequence[Update], batch: Batch) -> Losses:
+        """The step as a graph; its first times are calls, after which it is captured."""
+        key = tuple(update.name for update in active)
+        made = self._made.get(key, 0)
+        if isinstance(made, int) and made < _WARM:
+            self._made[key] = made + 1
+            with _aside(self.device):
+                return self._make(active, batch, self._share)
+        if isinstance(made, int):
+            made = self._made[key] = _Captured(
+                batch, lambda own: self._make(active, own, self._share)
+            )
+        return made(batch)
+
+
+class _Captured:
+    """A step with inputs and results at fixed places, which is made again without being called."""
+
+    def __init__(self, batch: Batch, make: Callable[[Batch], Losses]) -> None:
+        self.image, self.mask = batch.image.clone(), batch.mask.clone()
+        self.losses, self.replay = capture(lambda: make(Batch(self.image, self.mask)))
+
+    def __call__(self, batch: Batch) -> Losses:
+        self.image.copy_(batch.image)
+        self.mask.copy_(batch.mask)
+        self.replay()
+        return Losses(self.losses.names, self.losses.values.clone())
+
+
+def capture(function: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
+    """Record what `function` does on the GPU, without doing it.
+
+    Returns:
+        What it returned, with tensors whose values each replay writes anew, and the replay.
+    """
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = function()
+    return result, graph.replay
+
+
+@contextmanager
+def _aside(device: torch.device) -> Iterator[None]:
+    """On another stream than the current one, where work that is captured later has to begin."""
+    current, side = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+    side.wait_stream(current)
+    with torch.cuda.stream(side):
+        yield
+    current.wait_stream(side)
+
+
+@contextmanager
+def fast_math(device: torch.device, precision: str) -> Iterator[None]:
+    """On CUDA inside the block, the fastest kernels for fixed sizes; with bf16, TF32 beside it."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.backends.cudnn.benchmark, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.benchmark = True
+    if precision == "bf16":
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before[0]
+        torch.set_float32_matmul_precision(before[1])
+
+
+def optimizers_of(updates: Sequence[Update]) -> list[Optimizer]:
+    """The optimisers of the updates, each once."""
+    return list({id(update.optimizer): update.optimizer for update in updates}.values())
+
+
+def resolve_mode(mode: str, device: torch.device, updates: Sequence[Update]) -> str:
+    """What `auto` means here: a graph on a GPU that can have one, and PyTorch's calls elsewhere.
+
+    On a CPU the time goes into convolutions that compiling does not touch.
+
+    Raises:
+        UsageError: a graph was asked for that cannot be had.
+    """
+    obstacle = _obstacle(device, updates)
+    if mode == "auto":
+        return "eager" if obstacle else "graph"
+    if mode == "graph" and obstacle:
+        raise UsageError(f"--mode graph asked, but {obstacle}.")
+    if mode == "compile" and obstacle and device.type == "cuda":
+        raise UsageError(f"--mode compile captures the step on CUDA, but {obstacle}.")
+    return mode
+
+
+def _obstacle(device: torch.device, updates: Sequence[Update]) -> str:
+    """Why a step cannot be captured."""
+    if device.type != "cuda":
+        return "it needs a CUDA device"
+    if ranks.world() > 1:
+        return "several processes train together"
+    for optimizer in optimizers_of(updates):
+        if "capturable" not in optimizer.defaults:
+            return f"{type(optimizer).__name__} cannot be captured in a CUDA graph"
+    return ""
+
+
+def _compiled(loss: Callable[[Batch], Any]) -> Callable[[Batch], Any]:
+    return torch.compile(loss, dynamic=False)
