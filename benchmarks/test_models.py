@@ -16,7 +16,7 @@ import gapfill
 from gapfill import evaluate, masks
 from gapfill.data import Stream
 from gapfill.data.faces import generate
-from gapfill.data.stream import MaskedBatches
+from gapfill.data.feed import MaskedBatches
 from gapfill.inpainter import Inpainter
 from gapfill.registry import model_class
 from gapfill.train import Trainer, Training

@@ -15,7 +15,8 @@ from gapfill import checkpoint, metrics, ranks
 from gapfill._version import __version__
 from gapfill.about import About
 from gapfill.config import build, plain
-from gapfill.data.stream import MaskedBatches, check_images, open_source, to_network
+from gapfill.data.feed import MaskedBatches
+from gapfill.data.stream import check_images, open_source, to_network
 from gapfill.errors import UsageError
 from gapfill.randomness import mix, seeded
 from gapfill.train import Trainer, Training
@@ -178,7 +179,7 @@ class Inpainter(nn.Module, ABC):
             device = torch.device("cuda", torch.cuda.current_device())
         self.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         source = open_source(loader, device)
-        self._check_training_size(*source.batch(0).shape[-2:])
+        self._check_training_size(*source.block(0, 1).shape[-2:])
         if val is not None:
             self._check_training_size(*val.shape[-2:])
         folder = Path(out) if out is not None else None

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from gapfill import masks, registry
-from gapfill.data.stream import MaskedBatches, Stream
+from gapfill.data.feed import MaskedBatches
+from gapfill.data.stream import Stream
 from gapfill.errors import UsageError
 from gapfill.inpainter import Inpainter
 from gapfill.randomness import seeded
@@ -229,14 +230,16 @@ class _Stop(Exception):  # noqa: N818, not an error
 
 def _interrupted(model: Inpainter, folder: Path, after: int) -> None:
     class Ending(Stream):
-        def batch(self, step: int) -> Tensor:
-            if step == after:
+        def block(self, first: int, count: int) -> Tensor:
+            if first == after:
                 raise _Stop
-            return super().batch(step)
+            return super().block(first, count)
 
+    stream = Ending(pictures(model, 8), batch_size=4)
+    stream.ahead = 1
     try:
         model.fit(
-            Ending(pictures(model, 8), batch_size=4),
+            stream,
             out=folder,
             quiet=True,
             steps=6,

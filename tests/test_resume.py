@@ -106,13 +106,14 @@ def test_ten_kills_at_random_moments_change_no_bit(name, start, tmp_path):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_finishes_the_step_saves_and_is_resumed(number, code, tmp_path):
     class Interrupting(Stream):
-        def batch(self, step):
-            if step == 11:
+        def block(self, first, count):
+            if first == 11:
                 os.kill(os.getpid(), number)
-            return super().batch(step)
+            return super().block(first, count)
 
     model = gapfill.create("cnn", size=32, width=4)
     stream = Interrupting(testing.pictures(model, 24), 4)
+    stream.ahead = 1
     with pytest.raises(
         InterruptedRun, match=r"interrupted at step 12 and saved in .*same"
     ) as caught:

@@ -3,14 +3,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from gapfill import masks
 from gapfill.data.stream import (
-    MaskedBatches,
     Replay,
     Stream,
     check_images,
     open_source,
-    picture_numbers,
     to_network,
 )
 from gapfill.errors import UsageError
@@ -292,63 +289,14 @@ def test_networks_see_minus_one_to_one_whatever_came():
     assert to_network(levels.double() / 255).dtype == torch.float32
 
 
-def test_a_masked_batch_hides_what_the_mask_marks():
-    images = torch.randint(1, 256, (12, 3, 32, 32), dtype=torch.uint8)
-    batch = MaskedBatches(Stream(images, 6, flip=False), "rect+brush", 0, CPU)(1)
-    hidden = batch.mask.bool().expand_as(batch.image)
-    assert batch.mask.shape == (6, 1, 32, 32)
-    assert set(batch.mask.unique().tolist()) == {0, 1}
-    assert (batch.known[hidden] == 0).all()
-    assert torch.equal(batch.known[~hidden], batch.image[~hidden])
-    assert (batch.image[hidden] != 0).any()
-    made = batch.paste(torch.ones_like(batch.image))
-    assert (made[hidden] == 1).all()
-    assert torch.equal(made[~hidden], batch.image[~hidden])
+def test_a_block_is_its_steps_one_after_the_other_across_epochs():
+    stream, again = Stream(numbered(20), 6, seed=3), Stream(numbered(20), 6, seed=3)
+    assert stream.ahead > 7
+    block = stream.block(1, 7)
+    assert torch.equal(block, torch.cat([again.batch(step) for step in range(1, 8)]))
 
 
-def test_masks_depend_on_seed_and_step_alone_and_differ_within_a_batch():
-    def drawn(step, seed=0):
-        return MaskedBatches(Stream(numbered(16, 32), 8), "rect", seed, CPU)(step).mask
-
-    assert torch.equal(drawn(5), drawn(5))
-    assert not torch.equal(drawn(5), drawn(6))
-    assert not torch.equal(drawn(5), drawn(5, seed=1))
-    assert len(torch.unique(drawn(5), dim=0)) > 1
-
-
-def test_float_and_uint8_pictures_give_the_same_batch():
-    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
-    one, other = (
-        MaskedBatches(Replay([given]), "center", 0, CPU)(0) for given in (images, images / 255)
-    )
-    torch.testing.assert_close(one.image, other.image, atol=1e-6, rtol=0)
-    assert torch.equal(one.mask, other.mask)
-
-
-def test_an_unknown_kind_of_mask_is_refused_before_any_picture_is_read():
-    def loader():
-        raise AssertionError("a picture was read")
-        yield
-
-    assert "'centre'" in message(MaskedBatches, Replay(loader()), "centre", 0, CPU)
-
-
-def test_no_two_pictures_of_a_run_share_a_number():
-    seen = torch.cat([picture_numbers(step, 5, CPU) for step in range(4)])
-    assert seen.tolist() == list(range(20))
-
-
-def test_a_mask_is_drawn_for_the_number_of_its_picture():
-    source = Stream(numbered(16, 32), 4)
-    batch = MaskedBatches(source, "rect", 0, CPU)
-    wanted = masks.draw("rect", torch.arange(8, 12), 32, batch.seed)
-    assert torch.equal(batch(2).mask, wanted)
-
-
-def test_what_a_step_shares_is_made_once():
-    batch = MaskedBatches(Stream(numbered(4, 32), 4), "center", 0, CPU)(0)
-    made = []
-    for _ in range(2):
-        batch.once("thing", lambda: made.append(1) or len(made))
-    assert made == [1]
-    assert batch.once("thing", lambda: 5) == 1
+def test_replay_is_never_asked_for_more_than_a_step_needs():
+    source = Replay(iter(batches(3)))
+    assert source.ahead == 1
+    assert torch.equal(source.block(0, 2), torch.cat(batches(2)))

@@ -65,7 +65,7 @@ def test_only_the_trainer_goes_backward():
         for path in PACKAGE.rglob("*.py")
         if ".backward(" in path.read_text()
     ]
-    assert sorted(callers) == ["testing.py", "train/trainer.py"]
+    assert sorted(callers) == ["testing.py", "train/engine.py"]
 
 
 def test_shared_code_names_no_model():

@@ -1,4 +1,4 @@
-"""Batches for training: from a table in memory, or from any iterable of image batches."""
+"""Pictures for training: from a table in memory, or from any iterable of image batches."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from torch import Tensor
 from gapfill import masks, ranks
 from gapfill.errors import UsageError
 from gapfill.randomness import mix
-from gapfill.types import Batch
+
+_BLOCK = 1024  # pictures that a stream gathers together, some steps' worth
 
 
 class Source(Protocol):
     """Pictures by step: what `Stream` and `Replay` have in common."""
 
-    def batch(self, step: int) -> Tensor:
-        """This process's share of the pictures of `step`, [N, 3, H, W]."""
+    ahead: int
+    """How many steps' pictures are asked for together; 1 for a source that must not run ahead."""
+
+    def block(self, first: int, count: int) -> Tensor:
+        """This process's share of the pictures of `count` steps, [count · N, 3, H, W]."""
         ...
 
     def epoch(self) -> Iterable[Tensor]:
@@ -71,6 +75,7 @@ class Stream:
         self.batch_size = batch_size
         self.seed = seed
         self.flip = flip
+        self.ahead = max(2, _BLOCK * ranks.world() // batch_size)
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
 
@@ -96,17 +101,25 @@ class Stream:
 
     def batch(self, step: int) -> Tensor:
         """This process's share of batch `step`, uint8 [N, 3, S, S]."""
+        return self.block(step, 1)
+
+    def block(self, first: int, count: int) -> Tensor:
+        """This process's share of `count` batches from `first` on, uint8 [count · N, 3, S, S]."""
+        at = torch.cat([self._places(step) for step in range(first, first + count)])
+        picked = self.images[at.to(self.images.device)]
+        if not self.flip:
+            return picked
+        numbers = picture_numbers(first, count, len(at) // count, picked.device)
+        mirrored = masks.uniform(mix(self.seed, "flip"), numbers, 1) < 0.5
+        return torch.where(mirrored[:, :, None, None], picked.flip(-1), picked)
+
+    def _places(self, step: int) -> Tensor:
+        """Where in the table this process's pictures of `step` are."""
         epoch, place = divmod(step, len(self))
         share = self.batch_size // ranks.world()
         start = place * self.batch_size + ranks.rank() * share
         # A table smaller than a batch is gone through several times in one.
-        at = torch.arange(start, start + share) % len(self.images)
-        picked = self.images[self._permutation(epoch)[at].to(self.images.device)]
-        if not self.flip:
-            return picked
-        counter = picture_numbers(step, share, picked.device)
-        mirrored = masks.uniform(mix(self.seed, "flip"), counter, 1) < 0.5
-        return torch.where(mirrored[:, :, None, None], picked.flip(-1), picked)
+        return self._permutation(epoch)[torch.arange(start, start + share) % len(self.images)]
 
     def _permutation(self, epoch: int) -> Tensor:
         if epoch != self._epoch:
@@ -124,6 +137,8 @@ class Replay:
     cannot work with a batch of one, and fixed sizes keep compilation possible. A resumed run
     skips what was read; it is the same run only where the loader itself repeats its order.
     """
+
+    ahead = 1
 
     def __init__(self, loader: Iterable[Any]) -> None:
         if not isinstance(loader, Iterable):
@@ -157,6 +172,10 @@ class Replay:
             self._position += 1
         return self._last
 
+    def block(self, first: int, count: int) -> Tensor:
+        """The pictures of `count` steps."""
+        return torch.cat([self.batch(step) for step in range(first, first + count)])
+
     def epoch(self) -> Iterator[Tensor]:
         """One pass, short batches included."""
         for item in self.loader:
@@ -189,42 +208,25 @@ def _images(item: Any) -> Any:
 
 
 def open_source(loader: Any, device: torch.device) -> Source:
-    """Make a `Source` of what the user handed to `fit`."""
+    """Make a `Source` of what the user handed to `fit`.
+
+    A table moves to the device for good where it fills at most half of the memory that is free.
+    """
     if isinstance(loader, Stream):
-        loader.images = loader.images.to(device)
+        if device.type != "cuda" or loader.images.nbytes <= torch.cuda.mem_get_info(device)[0] / 2:
+            loader.images = loader.images.to(device)
         return loader
     return Replay(loader)
 
 
-class MaskedBatches:
-    """Training batches: pictures in [-1, 1] with a mask each, by step.
+def picture_numbers(first: int, count: int, share: int, device: torch.device) -> Tensor:
+    """A number for each picture that this process sees in `count` steps from `first` on.
 
-    Args:
-        source: gives the pictures.
-        kind: what `masks.draw` takes, a kind or a mixture.
-        seed: names the masks.
-        device: where the batches are wanted.
+    No other picture of the run has it, in whatever process.
     """
-
-    def __init__(self, source: Source, kind: str, seed: int, device: torch.device) -> None:
-        masks.check(kind)
-        self.source = source
-        self.kind = kind
-        self.seed = mix(seed, "training masks")
-        self.device = device
-
-    def __call__(self, step: int) -> Batch:
-        """The batch of `step`, on the device."""
-        images = self.source.batch(step).to(self.device, non_blocking=True)
-        counter = picture_numbers(step, len(images), self.device)
-        mask = masks.draw(self.kind, counter, images.shape[-1], self.seed)
-        return Batch(to_network(images), mask)
-
-
-def picture_numbers(step: int, share: int, device: torch.device) -> Tensor:
-    """A number for each picture of this process's share that no other picture of the run has."""
-    start = (step * ranks.world() + ranks.rank()) * share
-    return torch.arange(start, start + share, device=device)
+    steps = torch.arange(first, first + count, device=device)
+    start = (steps * ranks.world() + ranks.rank()) * share
+    return (start[:, None] + torch.arange(share, device=device)).flatten()
 
 
 def to_network(images: Tensor) -> Tensor:
