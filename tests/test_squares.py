@@ -12,9 +12,9 @@ from gapfill.data.squares import check_crop, crop_and_resize, read_squares
 from gapfill.errors import UsageError
 
 
-def encode(picture):
+def encode(picture, kind="PNG", **settings):
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    picture.save(buffer, kind, **settings)
     return buffer.getvalue()
 
 
@@ -81,3 +81,48 @@ def test_many_pictures_come_out_the_same_on_any_number_of_threads(monkeypatch):
     assert torch.equal(found[0], found[1])
     expected = crop_and_resize(noise(20, 16, seed=149), 16, "auto").transpose(2, 0, 1)
     assert np.array_equal(found[0][149].numpy(), expected)
+
+
+def jpegs():
+    """Every sort of JPEG that a folder may hold, and what is none."""
+    soft = noise(40, 30).resize((178, 218), Image.Resampling.BICUBIC)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    plain = encode(soft, "JPEG", quality=90)
+    return {
+        "plain.jpg": plain,
+        "no subsampling.jpg": encode(soft, "JPEG", subsampling=0),
+        "progressive.jpg": encode(soft, "JPEG", progressive=True),
+        "turned.jpg": encode(soft, "JPEG", exif=turned),
+        "grey.jpg": encode(soft.convert("L"), "JPEG"),
+        "cmyk.jpg": encode(soft.convert("CMYK"), "JPEG"),
+        "large.jpg": encode(noise(500, 500), "JPEG", quality=100, subsampling=0),
+        "a png.jpg": encode(soft),
+        "half.jpg": plain[: len(plain) // 2],
+        "no end.jpg": plain[:-2],
+        "empty.jpg": b"",
+    }
+
+
+@pytest.mark.parametrize("crop", ["auto", "center", "108"])
+def test_the_fast_decoder_gives_pillows_pixels_and_pillows_reasons(crop, monkeypatch):
+    files = jpegs()
+    assert len(files["large.jpg"]) > squares._LARGE
+    fast = read_squares(files.__getitem__, list(files), 64, crop)
+    monkeypatch.setattr(squares, "_plain_jpeg", lambda data: None)
+    slow = read_squares(files.__getitem__, list(files), 64, crop)
+    assert fast.failures == slow.failures
+    assert {list(files)[number] for number in slow.failures} >= {"half.jpg", "empty.jpg"}
+    for number in {*range(len(files))} - {*slow.failures}:
+        assert torch.equal(fast.images[number], slow.images[number]), list(files)[number]
+    assert fast.crop == slow.crop
+
+
+def test_the_fast_decoder_takes_plain_jpegs_and_no_others():
+    taken = {name for name, data in jpegs().items() if squares._plain_jpeg(data) is not None}
+    assert taken == {"plain.jpg", "no subsampling.jpg", "progressive.jpg"}
+
+
+def test_halving_rounds_as_pillow_does():
+    picture = noise(64, 32)
+    assert np.array_equal(squares._halved(np.asarray(picture)), np.asarray(picture.reduce(2)))
