@@ -144,8 +144,8 @@ def run_doctor(options: argparse.Namespace) -> None:
     import torch
 
     from gapfill import evaluate, metrics, ranks, registry
+    from gapfill.compute import resolve_precision
     from gapfill.data.table import cache_folder
-    from gapfill.train import resolve_precision
 
     device = ranks.resolve("auto")
     facts = evaluate.environment(device, resolve_precision("auto", device))

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from gapfill import checkpoint, evaluate, masks, metrics, ranks
+from gapfill.compute import resolve_precision
 from gapfill.config import plain
 from gapfill.console import say
 from gapfill.data import Stream, Table
@@ -28,7 +29,7 @@ from gapfill.inpainter import Inpainter
 from gapfill.randomness import mix, seeded
 from gapfill.recipe import Recipe, read_recipe
 from gapfill.registry import is_saved, list_models, load, model_class, saved_in
-from gapfill.train import DivergedError, Training, resolve_precision
+from gapfill.train import DivergedError, Training
 from gapfill.train.folder import RunFolder
 
 SCHEMA = 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -115,11 +116,28 @@ class Inpainter(nn.Module, ABC):
         check_images(image)
         self.check_size(*image.shape[-2:])
         mask = check_mask(mask, image)
-        self._require_training()
-        hidden = mask.to(self.device, torch.float32)
-        known = to_network(image.to(self.device)) * (1 - hidden)
-        with evaluating(self), seeded(mix(seed, "inpaint"), self.device):
-            filled = self.fill(known, hidden).float().clamp(-1, 1)
+        self.require_training()
+        with evaluating(self), self.noise(seed):
+            filled = self.paint(image.to(self.device), mask.to(self.device))
+        return filled.to(image.device)
+
+    def noise(self, seed: int) -> AbstractContextManager[None]:
+        """Inside the block, the random numbers that `seed` names, if the model draws any."""
+        return seeded(mix(seed, "inpaint"), self.device) if self.stochastic else nullcontext()
+
+    def paint(
+        self, image: Tensor, mask: Tensor, fill: Callable[[Tensor, Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """`inpaint` and nothing else: unchecked, unseeded, on the model's device.
+
+        Args:
+            image: as for `inpaint`.
+            mask: bool or float [N, 1, H, W].
+            fill: stands in for the model's `fill`.
+        """
+        hidden = mask.to(torch.float32)
+        known = to_network(image) * (1 - hidden)
+        filled = (fill or self.fill)(known, hidden).float().clamp(-1, 1)
         return torch.where(mask.bool(), _to_public(filled, image), image)
 
     def sample(self, image: Tensor, mask: Tensor, n: int = 8, seed: int = 0) -> Tensor:
@@ -221,7 +239,7 @@ class Inpainter(nn.Module, ABC):
         Raises:
             UsageError: the model has not been trained.
         """
-        self._require_training()
+        self.require_training()
         about = {
             "model": self.name,
             "config": plain(self.config),
@@ -264,7 +282,8 @@ class Inpainter(nn.Module, ABC):
             )
         self.check_size(height, width)
 
-    def _require_training(self) -> None:
+    def require_training(self) -> None:
+        """Raise UsageError if the model must be trained and is not."""
         if not self.trained and self.needs_training:
             raise UsageError(
                 f"'{self.name}' has not been trained. Call .fit(loader), or load weights."
@@ -336,17 +355,21 @@ def check_mask(mask: Any, image: Tensor, cure: str = "invert it: 1 - mask") -> T
         (mh, mw), (h, w) = mask.shape[-2:], image.shape[-2:]
         raise UsageError(f"mask is {mw}×{mh} but the picture is {w}×{h}. They must match.")
     hidden = mask != 0
-    if not bool((hidden.to(mask.dtype) == mask).all()):
+    shares = hidden.float().mean((1, 2, 3))
+    # One look at the device for all questions.
+    plain, smallest, largest = torch.stack(
+        [(hidden.to(mask.dtype) == mask).all().float(), *torch.aminmax(shares)]
+    ).tolist()
+    if not plain:
         low, high = mask.min().item(), mask.max().item()
         raise UsageError(
             f"mask must hold 0 and 1 alone (1 = missing); got values {low:g} to {high:g}."
         )
-    shares = hidden.float().mean((1, 2, 3))
-    if not bool((shares > 0).all()):
+    if not smallest:
         raise UsageError("the mask is empty: nothing to fill.")
-    if bool((shares > LARGEST_HOLE).any()):
+    if largest > LARGEST_HOLE:
         raise UsageError(
-            f"the mask marks {int(100 * shares.max())} % of the picture as missing. "
+            f"the mask marks {int(round(100 * largest, 3))} % of the picture as missing. "
             f"1/white means missing; if yours is the other way round, {cure}."
         )
     return hidden.to(image.device).expand(len(image), -1, -1, -1)
@@ -371,11 +394,11 @@ def write_samples(path: Path, filled: Tensor, real: Tensor, mask: Tensor, count:
 
 
 def _to_public(filled: Tensor, image: Tensor) -> Tensor:
-    """Filled pictures as the caller's: dtype, range and device of `image`."""
+    """Filled pictures as the caller's: dtype and range of `image`."""
     scaled = (filled + 1) / 2
     if image.dtype == torch.uint8:
         scaled = (scaled * 255).round()
-    return scaled.to(image.device, image.dtype)
+    return scaled.to(image.dtype)
 
 
 def read_about(folder: Path) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class Machine:
         if mode == "graph":
             self.engine.captures = True
             monkeypatch.setattr(engine, "capture", self.capture)
-            monkeypatch.setattr(engine, "_aside", lambda device: nullcontext())
+            monkeypatch.setattr(engine, "aside", lambda device: nullcontext())
 
     def capture(self, function):
         self.captured += 1

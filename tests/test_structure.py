@@ -11,10 +11,11 @@ PACKAGE = Path(gapfill.__file__).parent
 
 FLOORS = [
     {"_version", "errors"},
-    {"about", "types", "config", "checkpoint", "pictures", "randomness", "ranks"},
+    {"about", "types", "config", "checkpoint", "compute", "pictures", "randomness", "ranks"},
     {"masks", "nets", "losses", "metrics", "optim"},
     {"data", "train"},
     {"inpainter"},
+    {"filler"},
     {"registry"},
     {"models"},
     {"recipe", "testing", "files", "console"},

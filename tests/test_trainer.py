@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from gapfill.compute import resolve_precision
 from gapfill.errors import GapfillError, UsageError
-from gapfill.train import DivergedError, Trainer, Training, resolve_precision
+from gapfill.train import DivergedError, Trainer, Training
 from gapfill.train.settings import seconds
 from gapfill.types import Batch, Update, between, every
 

@@ -250,13 +250,13 @@ def check_images(images: Any) -> None:
     kind = str(images.dtype).removeprefix("torch.")
     if not images.is_floating_point():
         raise UsageError(f"images must be uint8 or float in [0, 1]; got {kind}.")
-    low, high = torch.aminmax(images)
+    low, high = torch.stack(torch.aminmax(images)).tolist()
     if not (low >= 0 and high <= 1):
         cure = "Divide by 255" if high > 2 else "Use (x + 1) / 2 if they are in [-1, 1]"
         if low > -0.1 and high < 1.1:
             cure = "Use x.clamp(0, 1) if they overshoot"
         digits = 1 if low < -0.05 or high > 1.05 else 7
-        minus = f"{low.item():.{digits}f} to {high.item():.{digits}f}".replace("-", "−")
+        minus = f"{low:.{digits}f} to {high:.{digits}f}".replace("-", "−")
         raise UsageError(
             f"images must be uint8 or float in [0, 1]; got {kind} with values {minus}. {cure}."
         )

@@ -1,7 +1,7 @@
 """The one trainer. It carries out a list of updates and has never heard of inpainting."""
 
-from gapfill.train.settings import Training, resolve_precision
+from gapfill.train.settings import Training
 from gapfill.train.signals import InterruptedRun
 from gapfill.train.trainer import DivergedError, Trainer
 
-__all__ = ["DivergedError", "InterruptedRun", "Trainer", "Training", "resolve_precision"]
+__all__ = ["DivergedError", "InterruptedRun", "Trainer", "Training"]

@@ -7,7 +7,6 @@ Nothing else in the library calls `backward` or `step`, but for searches in `fil
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gapfill import ranks
+from gapfill.compute import aside, autocast, capture
 from gapfill.errors import GapfillError, UsageError
 from gapfill.randomness import mix
 from gapfill.train.average import Average
@@ -126,7 +126,7 @@ class Engine:
     def _descend(self, update: Update, batch: Batch) -> dict[str, Tensor]:
         """One optimiser step down one loss; returns the terms, detached."""
         weights = update.weights
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        with autocast(self.device, self.precision):
             terms = self._losses[update.name](batch)
         loss = sum(term for name, term in terms.items() if not name.startswith(REPORTED))
         if not isinstance(loss, Tensor):
@@ -145,7 +145,7 @@ class Engine:
         made = self._made.get(key, 0)
         if isinstance(made, int) and made < _WARM:
             self._made[key] = made + 1
-            with _aside(self.device):
+            with aside(self.device):
                 return self._make(active, batch, self._share)
         if isinstance(made, int):
             made = self._made[key] = _Captured(
@@ -166,45 +166,6 @@ class _Captured:
         self.mask.copy_(batch.mask)
         self.replay()
         return Losses(self.losses.names, self.losses.values.clone())
-
-
-def capture(function: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
-    """Record what `function` does on the GPU, without doing it.
-
-    Returns:
-        What it returned, with tensors whose values each replay writes anew, and the replay.
-    """
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        result = function()
-    return result, graph.replay
-
-
-@contextmanager
-def _aside(device: torch.device) -> Iterator[None]:
-    """On another stream than the current one, where work that is captured later has to begin."""
-    current, side = torch.cuda.current_stream(device), torch.cuda.Stream(device)
-    side.wait_stream(current)
-    with torch.cuda.stream(side):
-        yield
-    current.wait_stream(side)
-
-
-@contextmanager
-def fast_math(device: torch.device, precision: str) -> Iterator[None]:
-    """On CUDA inside the block, the fastest kernels for fixed sizes; with bf16, TF32 beside it."""
-    if device.type != "cuda":
-        yield
-        return
-    before = torch.backends.cudnn.benchmark, torch.get_float32_matmul_precision()
-    torch.backends.cudnn.benchmark = True
-    if precision == "bf16":
-        torch.set_float32_matmul_precision("high")
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.benchmark = before[0]
-        torch.set_float32_matmul_precision(before[1])
 
 
 def optimizers_of(updates: Sequence[Update]) -> list[Optimizer]:

@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import torch
-
 from gapfill.config import Range
 from gapfill.errors import UsageError
 
@@ -83,15 +81,3 @@ def seconds(text: str) -> float:
     if not match or not float(match[1]):
         raise UsageError(f"budget must be a time such as 90s, 10m or 1h; got '{text}'.")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
-
-
-def resolve_precision(precision: str, device: torch.device) -> str:
-    """What `auto` means on `device`: bf16 where the hardware multiplies it, else fp32."""
-    if precision != "auto":
-        return precision
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    # PyTorch has no public question for the CPU's bf16 instructions.
-    tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    fast = any(getattr(torch.cpu, test, bool)() for test in tests)
-    return "bf16" if fast else "fp32"

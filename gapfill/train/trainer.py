@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from gapfill import checkpoint, ranks
+from gapfill.compute import fast_math, resolve_precision
 from gapfill.errors import GapfillError
 from gapfill.randomness import mix, seeded
-from gapfill.train.engine import Engine, fast_math, resolve_mode
+from gapfill.train.engine import Engine, resolve_mode
 from gapfill.train.folder import RunFolder
 from gapfill.train.ledger import Ledger
-from gapfill.train.settings import DEFAULT_EPOCHS, Training, resolve_precision, seconds
+from gapfill.train.settings import DEFAULT_EPOCHS, Training, seconds
 from gapfill.train.signals import InterruptedRun, Signals
 from gapfill.types import Batch, Update
 
