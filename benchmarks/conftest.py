@@ -1,49 +1,176 @@
-"""Options and machine facts of the benchmarks."""
+"""Options, machine facts, ceilings, and how every benchmark is timed."""
 
 from __future__ import annotations
 
 import platform
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
 import gapfill
+from gapfill import evaluate
+from gapfill.compute import resolve_precision
+from gapfill.registry import model_class
+
+_YARDSTICKS: list[str] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("gapfill")
-    group.addoption("--models", default="*", help="a wildcard over the registered names")
+    group.addoption("--models", nargs="+", default=["cnn", "gan", "dcgan"], help="wildcards")
+    group.addoption("--devices", nargs="+", default=["cpu", "cuda"])
+    group.addoption("--precisions", nargs="+", default=["fp32", "bf16"])
+    group.addoption("--modes", nargs="+", default=["eager", "auto"])
+    group.addoption("--forward-batches", nargs="+", type=int, default=[1, 256])
+    group.addoption("--step-batches", nargs="+", type=int, help="(64; on CUDA 512 too)")
     group.addoption("--bench-size", type=int, default=64, help="side of the pictures")
-    group.addoption("--step-batch", type=int, default=64, help="pictures in a training step")
-    group.addoption("--fill-batch", type=int, default=64, help="pictures in a forward batch")
+    group.addoption("--jpegs", help="a folder of pictures for the yardstick (drawn ones if none)")
+    group.addoption("--seconds", type=float, default=3.0, help="at most so long a measurement")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "name" in metafunc.fixturenames:
-        pattern = str(metafunc.config.getoption("--models"))
-        metafunc.parametrize("name", gapfill.list_models(pattern))
+    option = metafunc.config.getoption
+    wanted: list[str] = option("--models")  # type: ignore[assignment]
+    found = [name for name in gapfill.list_models() if _matches(name, wanted)]
+    learned = [name for name in found if model_class(name).optimised()]
+    choices = {
+        "name": found,
+        "learned": learned,
+        "device_name": option("--devices"),
+        "precision": option("--precisions"),
+        "mode": option("--modes"),
+        "forward_batch": option("--forward-batches"),
+        "step_batch": option("--step-batches") or [64, 512],
+    }
+    for fixture, values in choices.items():
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, values)
 
 
-@pytest.fixture(params=["cpu", "cuda"])
-def device(request: pytest.FixtureRequest) -> torch.device:
-    """Both devices; CUDA is skipped where there is none."""
-    if request.param == "cuda" and not torch.cuda.is_available():
+def _matches(name: str, wanted: list[str]) -> bool:
+    return any(name in gapfill.list_models(pattern) for pattern in wanted)
+
+
+@pytest.fixture
+def device(device_name: str) -> torch.device:
+    """The device; CUDA is skipped where there is none."""
+    if device_name == "cuda" and not torch.cuda.is_available():
         pytest.skip("this PyTorch sees no CUDA device")
-    return torch.device(request.param)
+    return torch.device(device_name)
 
 
-@pytest.fixture(params=["fp32", "bf16"])
-def precision(request: pytest.FixtureRequest) -> str:
-    """Float32, and bf16 autocast."""
-    return request.param
+@pytest.fixture
+def steps_of(request: pytest.FixtureRequest, step_batch: int, device: torch.device) -> int:
+    """The batch of a training step; large ones are for GPUs unless they are asked for."""
+    if step_batch > 64 and device.type == "cpu" and not request.config.getoption("--step-batches"):
+        pytest.skip("a batch of 512 is for a GPU; --step-batches 512 times it here too")
+    return step_batch
+
+
+@pytest.fixture(scope="session")
+def ceilings() -> Callable[[torch.device], dict[str, float]]:
+    """What this machine can do, measured now: bf16 products in FLOP/s, copies in bytes/s."""
+    found: dict[str, dict[str, float]] = {}
+
+    def measured(device: torch.device) -> dict[str, float]:
+        if device.type not in found:
+            found[device.type] = _ceilings(device)
+        return found[device.type]
+
+    return measured
+
+
+def _ceilings(device: torch.device) -> dict[str, float]:
+    side, length = (8192, 1 << 30) if device.type == "cuda" else (2048, 1 << 28)
+    a = torch.randn(side, side, device=device).bfloat16()
+    source = torch.zeros(length, dtype=torch.uint8, device=device)
+    target = torch.zeros_like(source)
+    return {
+        "ceiling_flops": 2 * side**3 / best_seconds(lambda: a @ a, device),
+        "ceiling_bytes": 2 * length / best_seconds(lambda: target.copy_(source), device),
+    }
+
+
+def best_seconds(function: Callable[[], Any], device: torch.device, rounds: int = 10) -> float:
+    """The shortest of some calls, after two that warm up."""
+    timed = synchronised(function, device)
+    times = []
+    for _ in range(rounds + 2):
+        start = time.perf_counter()
+        timed()
+        times.append(time.perf_counter() - start)
+    return min(times[2:])
+
+
+def synchronised(function: Callable[[], Any], device: torch.device) -> Callable[[], None]:
+    """The function, ended only when the device has done what it was told."""
+
+    def timed() -> None:
+        function()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return timed
+
+
+@pytest.fixture
+def timed(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., float]:
+    """Times a function, synchronised and warmed up, and says how many images a second that is."""
+
+    def measure(
+        function: Callable[[], Any],
+        device: torch.device | None = None,
+        images: int = 0,
+        warm: int = 3,
+        **facts: Any,
+    ) -> float:
+        device = device or torch.device("cpu")
+        call = synchronised(function, device)
+        for _ in range(warm):
+            call()
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        start = time.perf_counter()
+        call()
+        once = max(time.perf_counter() - start, 1e-6)
+        limit = float(request.config.getoption("--seconds") or 0)
+        benchmark.pedantic(call, rounds=int(min(50, max(3, limit / once))))
+        seconds = benchmark.stats.stats.median
+        benchmark.extra_info |= {"device": device.type, "peak_bytes": _peak(device), **facts}
+        if images:
+            benchmark.extra_info["images"] = images
+            benchmark.extra_info["images_per_second"] = round(images / seconds, 2)
+        return seconds
+
+    return measure
+
+
+def _peak(device: torch.device) -> int:
+    """The most memory that was in use: on a GPU by the test, on a CPU by the process so far."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@pytest.fixture
+def say() -> Callable[[str], None]:
+    """Adds a line to what is printed at the end."""
+    return _YARDSTICKS.append
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for line in _YARDSTICKS:
+        terminalreporter.write_line(line)
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict) -> None:
     """Say what matters; the machine's own name is nobody's business."""
     del config
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     machine_info["node"] = ""
-    machine_info["torch"] = torch.__version__
-    machine_info["threads"] = torch.get_num_threads()
+    machine_info["gapfill"] = evaluate.environment(device, resolve_precision("auto", device))
     machine_info["python"] = platform.python_version()
-    if torch.cuda.is_available():
-        machine_info["cuda"] = torch.cuda.get_device_name()

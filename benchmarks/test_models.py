@@ -1,7 +1,8 @@
-"""Forward and training step of every registered model, synchronised inside the timed function.
+"""Filling and training, over the registered models.
 
 pytest benchmarks --benchmark-only
-pytest benchmarks --benchmark-only --models 'dcgan' --step-batch 512 --benchmark-json out.json
+pytest benchmarks --benchmark-only --models '*' --precisions bf16 --modes auto
+pytest benchmarks --benchmark-only --devices cuda --benchmark-json gpu.json
 """
 
 from __future__ import annotations
@@ -11,107 +12,153 @@ from typing import Any
 
 import pytest
 import torch
+from counting import count, shares
 
 import gapfill
-from gapfill import evaluate, masks
+from gapfill import Filler, evaluate, masks
 from gapfill.data import Stream
 from gapfill.data.faces import generate
 from gapfill.data.feed import MaskedBatches
+from gapfill.data.stream import open_source
+from gapfill.errors import UsageError
 from gapfill.inpainter import Inpainter
 from gapfill.registry import model_class
 from gapfill.train import Trainer, Training
 
+Ceilings = Callable[[torch.device], dict[str, float]]
 
-def make(name: str, size: int, device: torch.device) -> Inpainter:
+
+def make(name: str, size: int, device: torch.device, **settings: Any) -> Inpainter:
     fields = model_class(name).Config.__dataclass_fields__
-    model = gapfill.create(name, **({"size": size} if "size" in fields else {}))
+    model = gapfill.create(name, **settings | ({"size": size} if "size" in fields else {}))
     return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def synchronised(function: Callable[[], Any], device: torch.device) -> Callable[[], None]:
-    """The function, ended only when the device has done what it was told."""
+def train_steps(
+    model: Inpainter, batch: int, size: int, device: torch.device, precision: Any, mode: Any
+) -> tuple[Callable[[], Any], Trainer]:
+    """A function that makes one training step, feeding included, and who makes it."""
+    source = open_source(Stream(generate(max(256, batch), size), batch), device)
+    batches = MaskedBatches(source, "center", 0, device)
+    settings = Training(steps=10**6, precision=precision, mode=mode)
+    try:
+        trainer = Trainer(model, model.updates(), batches, settings, quiet=True)
+    except UsageError as error:
+        pytest.skip(str(error))
+    steps = trainer.stepper()
+    return lambda: next(steps), trainer
 
-    def timed() -> None:
-        function()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
 
-    return timed
-
-
-def report(benchmark: Any, model: Inpainter, batch: int, device: torch.device, **more: Any) -> None:
-    """What a reader needs to make sense of the time."""
-    benchmark.extra_info |= {
-        "device": device.type,
-        "device_name": evaluate.environment(device, "")["device_name"],
-        "torch": torch.__version__,
-        "batch_size": batch,
-        "parameters": evaluate.count_parameters(model),
-        "images_per_second": round(batch / benchmark.stats.stats.median, 2),
-        **more,
+def test_forward(
+    timed: Any,
+    request: Any,
+    ceilings: Ceilings,
+    name: str,
+    device: torch.device,
+    forward_batch: int,
+    precision: Any,
+    mode: Any,
+) -> None:
+    """A prepared `Filler` in its mode; `eager` is `inpaint` as anyone calls it, in float32."""
+    size, batch = request.config.getoption("--bench-size"), forward_batch
+    if mode == "eager" and precision == "bf16":
+        pytest.skip("inpaint fills in float32")
+    model = make(name, size, device)
+    model.trained = True
+    images = generate(batch, size).to(device)
+    holes = masks.draw("center", torch.arange(batch, device=device), size)
+    fill: Callable[..., Any] = model.inpaint
+    chosen = "eager"
+    if mode != "eager":
+        try:
+            fill = filler = Filler(model, size, batch, precision=precision, mode=mode)
+        except UsageError as error:
+            pytest.skip(str(error))
+        chosen = filler.mode
+    seconds = timed(
+        lambda: fill(images, holes),
+        device,
+        batch,
+        model=name,
+        precision=precision,
+        mode=chosen,
+        parameters=evaluate.count_parameters(model),
+    )
+    known = images.float() / 127.5 - 1
+    with torch.no_grad():
+        work = count(lambda: model.fill(known, holes))
+    request.getfixturevalue("benchmark").extra_info |= shares(work, seconds, ceilings(device)) | {
+        "macs": work.flops // 2 // batch
     }
 
 
-@pytest.mark.parametrize("batch", ["one", "many"])
-def test_forward(benchmark: Any, name: str, device: torch.device, batch: str, request: Any) -> None:
-    """`inpaint` as users call it, checks and pasting included, in float32."""
-    size = request.config.getoption("--bench-size")
-    count = 1 if batch == "one" else request.config.getoption("--fill-batch")
-    model = make(name, size, device)
-    model.trained = True
-    images = generate(count, size).to(device)
-    holes = masks.draw("center", torch.arange(count, device=device), size)
-    benchmark.pedantic(
-        synchronised(lambda: model.inpaint(images, holes), device), rounds=10, warmup_rounds=3
-    )
-    macs = evaluate.count_macs(model, size)
-    report(benchmark, model, count, device, precision="fp32", macs=macs)
-
-
 def test_training_step(
-    benchmark: Any, name: str, device: torch.device, precision: str, request: Any
+    timed: Any,
+    request: Any,
+    ceilings: Ceilings,
+    learned: str,
+    device: torch.device,
+    steps_of: int,
+    precision: Any,
+    mode: Any,
 ) -> None:
-    """One step of the trainer: batch, masks, every update, averaging."""
+    """One step of the trainer: feeding, every update, averaged weights."""
     size = request.config.getoption("--bench-size")
-    count = request.config.getoption("--step-batch")
-    model = make(name, size, device)
-    updates = model.updates()
-    if not updates:
-        pytest.skip(f"{name} has no training step")
-    stream = Stream(generate(max(256, count), size), count, device=device)
-    batches = MaskedBatches(stream, "center", 0, device)
-    settings = Training(steps=10**6, precision="bf16" if precision == "bf16" else "fp32")
-    trainer = Trainer(model, updates, batches, settings, quiet=True)
-    steps = trainer.stepper()
-    benchmark.pedantic(
-        synchronised(lambda: next(steps), device), rounds=8, warmup_rounds=3, iterations=1
+    model = make(learned, size, device)
+    step, trainer = train_steps(model, steps_of, size, device, precision, mode)
+    seconds = timed(
+        step,
+        device,
+        steps_of,
+        warm=20 if trainer.engine.captures else 3,
+        model=learned,
+        precision=precision,
+        mode=trainer.engine.mode,
+        parameters=evaluate.count_parameters(model),
     )
-    report(benchmark, model, count, device, precision=precision)
-
-
-def test_batch_stream(benchmark: Any, device: torch.device, request: Any) -> None:
-    """Feeding alone: gather, flip, scale and draw masks for a training step."""
-    size = request.config.getoption("--bench-size")
-    count = request.config.getoption("--step-batch")
-    stream = Stream(generate(max(256, count), size), count, device=device)
-    batches = MaskedBatches(stream, "center", 0, device)
-    steps = iter(range(10**9))
-    benchmark.pedantic(
-        synchronised(lambda: batches(next(steps)).known, device), rounds=50, warmup_rounds=5
+    eager, _ = train_steps(make(learned, size, device), steps_of, size, device, precision, "eager")
+    eager()
+    request.getfixturevalue("benchmark").extra_info |= shares(
+        count(eager), seconds, ceilings(device)
     )
-    benchmark.extra_info |= {"batch_size": count, "device": device.type}
 
 
-def test_generated_faces(benchmark: Any) -> None:
-    """The embedded faces, 256 at 64×64."""
-    benchmark.pedantic(lambda: generate(256), rounds=5, warmup_rounds=1)
-    benchmark.extra_info["images_per_second"] = round(256 / benchmark.stats.stats.median, 1)
-
-
-@pytest.mark.parametrize("kind", list(masks.KINDS))
-def test_mask_drawing(benchmark: Any, kind: str, device: torch.device) -> None:
-    """64 masks of 64×64."""
-    index = torch.arange(64, device=device)
-    benchmark.pedantic(
-        synchronised(lambda: masks.draw(kind, index, 64), device), rounds=20, warmup_rounds=3
+@pytest.mark.parametrize(
+    ("what", "value"),
+    [
+        *(("batch", batch) for batch in (16, 64, 256)),
+        *(("width", width) for width in (32, 96)),
+        *(("size", size) for size in (32, 128)),
+    ],
+)
+def test_scaling(timed: Any, request: Any, device: torch.device, what: str, value: int) -> None:
+    """The training step of `dcgan` in its best mode, one thing changed at a time."""
+    del request
+    setting = {"batch": 64, "width": 64, "size": 64} | {what: value}
+    width = {"width": setting["width"], "critic_width": setting["width"]}
+    model = make("dcgan", setting["size"], device, **width)
+    step, trainer = train_steps(model, setting["batch"], setting["size"], device, "auto", "auto")
+    timed(
+        step,
+        device,
+        setting["batch"],
+        warm=20 if trainer.engine.captures else 2,
+        scaled=what,
+        value=value,
+        precision=trainer.engine.precision,
+        mode=trainer.engine.mode,
     )
+
+
+def test_papers_experiment(benchmark: Any, learned: str, device: torch.device) -> None:
+    """10,000 pictures, 25 epochs, batch 64: from the table in memory to a trained model."""
+    if device.type == "cpu":
+        pytest.skip("takes half an hour and more on a CPU")
+    table = generate(10_000)
+    model = make(learned, 64, device)
+    benchmark.pedantic(
+        lambda: model.fit(Stream(table, 64), epochs=25, quiet=True, device=device.type),
+        rounds=1,
+    )
+    cost = model.training_cost or {}
+    benchmark.extra_info |= {"model": learned, "device": device.type} | cost
