@@ -77,7 +77,8 @@ def names(text):
     return [line.split()[0] for line in lines]
 
 
-def test_list_shows_every_model_in_a_table_of_110_columns(capsys):
+def test_list_shows_every_model_in_a_table_as_wide_as_the_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "110")
     assert run("list") == 0
     said = capsys.readouterr()
     assert sorted(names(said.out)) == gapfill.list_models()

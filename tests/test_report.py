@@ -468,3 +468,10 @@ def test_the_protocol_names_test_pictures_from_elsewhere():
     assert "400 test pictures under the same masks" in findings.protocol(results)
     results["data"]["test_title"] = "lfw"
     assert "400 test pictures of lfw under the same masks" in findings.protocol(results)
+
+
+def test_the_protocol_names_the_masks_of_training():
+    results = results_of(made("cnn", 21.0))
+    assert "trained on 3,400 pictures, with" in findings.protocol(results)
+    results["protocol"]["trained_under"] = "rect+brush"
+    assert "trained on 3,400 pictures under rect+brush masks, with" in findings.protocol(results)
