@@ -30,6 +30,8 @@ class About:
         licence: what its own code's or data's terms mean for who uses the model.
         holes: `any`, or `square` for a method built for one square hole, which fills others too
             but was not meant to.
+        baseline: `line` for a model that stands in every comparison because anything has to beat
+            it, `floor` for the one below which a trained run counts as failed, else empty.
     """
 
     group: Group = "other"
@@ -39,3 +41,4 @@ class About:
     read: str = ""
     licence: str = "Apache-2.0, as gapfill"
     holes: Literal["any", "square"] = "any"
+    baseline: Literal["", "line", "floor"] = ""

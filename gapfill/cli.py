@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from gapfill import compare, console
 from gapfill._version import __version__
+from gapfill.about import GROUPS
 
 
 def parser() -> console.Parser:
@@ -22,6 +24,16 @@ def parser() -> console.Parser:
 
     listing = commands.add_parser("list", help="the registered models")
     listing.add_argument("pattern", nargs="?", default="*", help="a wildcard, such as '*gan'")
+    listing.add_argument(
+        "--group", action="append", choices=list(GROUPS), help="of this group; may be repeated"
+    )
+    listing.add_argument(
+        "--stochastic", action="store_true", help="that have another fill for each seed"
+    )
+    listing.add_argument(
+        "--no-training", action="store_true", help="that need not see pictures first"
+    )
+    listing.add_argument("--holes", choices=("any", "square"), help="that are built for such holes")
     listing.add_argument("--json", metavar="FILE", help="write the list there, - for stdout")
     listing.set_defaults(run=run_list)
 
@@ -60,24 +72,26 @@ def parser() -> console.Parser:
 
 
 def run_list(options: argparse.Namespace) -> None:
-    """Name every model with a line about it."""
-    from gapfill import registry
-    from gapfill.errors import GapfillError
+    """Show the models that match, and name those that cannot be had."""
+    from gapfill import registry, zoo
 
-    rows = []
-    for name in registry.list_models(options.pattern):
-        try:
-            cls = registry.model_class(name)
-        except GapfillError as error:
-            rows.append({"name": name, "summary": str(error)})
-            continue
-        rows.append({"name": name, "summary": (cls.__doc__ or "").strip().partition("\n")[0]})
+    found, broken = zoo.gather(registry.list_models(options.pattern))
+    found = [
+        one
+        for one in found
+        if (not options.group or one.about.group in options.group)
+        and (one.stochastic or not options.stochastic)
+        and not (one.needs_training and options.no_training)
+        and options.holes in (None, one.about.holes)
+    ]
     if options.json:
-        _write_json(options.json, rows)
+        rows = [one.as_json() for one in found]
+        _write_json(options.json, [*rows, *({"name": n, "error": e} for n, e in broken.items())])
         return
-    width = max((len(row["name"]) for row in rows), default=0)
-    for row in rows:
-        console.show(f"{row['name']:<{width}}  {row['summary']}")
+    if found:
+        console.show(zoo.table(found, max(shutil.get_terminal_size((110, 24)).columns, 100)))
+    for reason in broken.values():
+        console.say(f"left out: {reason}")
 
 
 def run_fit(options: argparse.Namespace) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gapfill import console
+from gapfill.about import GROUPS
 
 if TYPE_CHECKING:
     from gapfill.comparison import Plan
 
-BASELINES = ("mean", "telea")
 GENERATED_BUDGET = "75s"
 
 
@@ -38,14 +38,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--models",
         nargs="+",
-        default=["cnn", "gan", "dcgan"],
+        default=["paper"],
         metavar="MODEL",
-        help="registered names, recipes (.yaml) or folders of saved models; "
-        "mean and telea stand in every table",
+        help=f"names, wildcards such as '*gan', groups ({', '.join(GROUPS)}), recipes (.yaml) or "
+        "folders of saved models; the mean picture and Telea stand in every table",
     )
     console.add_data(parser)
     parser.add_argument("--test", metavar="PATH", help="score on these pictures instead")
-    parser.add_argument("--mask", default="center", help="which masks, in training and scoring")
+    parser.add_argument(
+        "--mask", help="which masks to train and score with (default: the first of --masks)"
+    )
+    parser.add_argument(
+        "--masks", nargs="+", metavar="MASK", help="score under each of these (default: center)"
+    )
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="runs of each model")
     console.add_length(parser)
     console.add_training(parser)
@@ -83,13 +88,16 @@ def make_plan(options: argparse.Namespace) -> Plan:
         UsageError: names, settings, masks, devices or pictures that make no sense.
     """
     from gapfill import masks, ranks
-    from gapfill.comparison import Plan, contestants
+    from gapfill.comparison import Plan, baselines, contestants
     from gapfill.config import build
     from gapfill.data import open_table
     from gapfill.errors import UsageError
     from gapfill.train import Training
 
-    masks.check(options.mask)
+    kinds = tuple(dict.fromkeys(options.masks or [options.mask or "center"]))
+    mask = options.mask or kinds[0]
+    for kind in (mask, *kinds):
+        masks.check(kind)
     if options.seeds < 1:
         raise UsageError(f"--seeds must be at least 1; got {options.seeds}.")
     if ranks.launched():
@@ -105,7 +113,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     settings = console.given(options, "seed", "device", "precision", "mode")
     training = build(Training, length | settings, where="compare")
     ranks.resolve(training.device)
-    entries = contestants([*BASELINES, *options.models], options.size)
+    entries, left_out = contestants([*baselines(), *options.models], options.size)
     table = open_table(options.data, options.size, options.crop, extra=options.extra)
     if table.generated and not length:
         training = build(Training, settings | {"budget": GENERATED_BUDGET})
@@ -116,15 +124,17 @@ def make_plan(options: argparse.Namespace) -> Plan:
     wanted = {
         "data": table.digest(),
         "size": options.size,
-        "mask": options.mask,
+        "mask": mask,
         "batch_size": batch_size,
         "training": {name: getattr(training, name) for name in (*names, "precision", "seed")},
     }
     return Plan(
         entries=entries,
+        left_out=left_out,
         table=table,
         test=test,
-        mask=options.mask,
+        mask=mask,
+        kinds=kinds,
         seeds=tuple(range(training.seed, training.seed + options.seeds)),
         batch_size=batch_size,
         training=training,
@@ -137,7 +147,9 @@ def make_plan(options: argparse.Namespace) -> Plan:
 
 def _folder(wanted: dict[str, Any], options: argparse.Namespace) -> Path:
     """A folder's name that the same command finds again."""
-    text = json.dumps([wanted, options.models, options.seeds, options.test], sort_keys=True)
+    text = json.dumps(
+        [wanted, options.models, options.masks, options.seeds, options.test], sort_keys=True
+    )
     return Path("runs") / f"compare-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
@@ -149,8 +161,12 @@ def _command(options: argparse.Namespace) -> str:
         if name in ("models", "out", "json", "quiet", "debug") or not hasattr(defaults, name):
             continue
         if value != getattr(defaults, name):
+            option = "--" + name.replace("_", "-")
+            if name == "masks":
+                words += [option, *value]
+                continue
             for item in value if isinstance(value, list) else [value]:
-                words += ["--" + name.replace("_", "-"), str(item)]
+                words += [option, str(item)]
     return shlex.join(words)
 
 

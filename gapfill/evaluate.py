@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gapfill import metrics
 from gapfill._version import __version__
@@ -108,6 +109,11 @@ def _median_seconds(model: Inpainter, image: Tensor, mask: Tensor) -> float:
     return statistics.median(times[2:])
 
 
+def summary(cls: type[Inpainter]) -> str:
+    """What a model is, in the first line of its class's docstring."""
+    return (cls.__doc__ or "").strip().partition("\n")[0]
+
+
 def count_parameters(model: Inpainter) -> int:
     """All weights, those of a discriminator included."""
     return sum(parameter.numel() for parameter in model.parameters())
@@ -115,14 +121,39 @@ def count_parameters(model: Inpainter) -> int:
 
 def count_macs(model: Inpainter, size: int) -> int | None:
     """Multiplications with accumulation in one fill of a picture; None where nothing is counted."""
-    from torch.utils.flop_counter import FlopCounterMode
+    from torch.nn.attention import SDPBackend, sdpa_kernel
 
     known = torch.zeros(1, 3, size, size, device=model.device)
     mask = torch.zeros(1, 1, size, size, device=model.device)
     mask[..., size // 4 : size // 2, size // 4 : size // 2] = 1
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    # The fused attention of a CPU has no formula; written out it is two products.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _FlopCounter() as counter:
         model.fill(known, mask)
-    return counter.get_total_flops() // 2 or None
+    return counter.total // 2 or None
+
+
+class _FlopCounter(TorchDispatchMode):
+    """Counts by torch's formulas.
+
+    torch's own counter also follows the modules, and its hooks fail where a module gets a tensor
+    that a search differentiates by.
+    """
+
+    def __init__(self) -> None:
+        from torch.utils.flop_counter import FlopCounterMode
+
+        super().__init__()
+        self.formulas = FlopCounterMode(display=False).flop_registry
+        self.total = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        made = func(*args, **(kwargs or {}))
+        formula = self.formulas.get(func.overloadpacket)
+        if formula is not None:
+            self.total += formula(*args, **(kwargs or {}), out_val=made)
+        return made
 
 
 def training_facts(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

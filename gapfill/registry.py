@@ -36,7 +36,7 @@ def register(name: str) -> Callable[[T], T]:
 
     def decorate(cls: T) -> T:
         if not cls.__module__.startswith("gapfill.models."):
-            _built_in()  # a built-in name is taken even before anyone has asked for it
+            built_in()  # a built-in name is taken even before anyone has asked for it
         known = _classes.get(name)
         if known is not None and _origin(known) != _origin(cls):
             raise UsageError(
@@ -55,7 +55,7 @@ def list_models(pattern: str = "*") -> list[str]:
     >>> "dcgan" in list_models("*gan")
     True
     """
-    return sorted(fnmatch.filter({*_built_in(), *_classes, *_plug_ins()}, pattern))
+    return sorted(fnmatch.filter({*built_in(), *_classes, *_plug_ins()}, pattern))
 
 
 def model_class(name: str) -> type[Inpainter]:
@@ -66,8 +66,8 @@ def model_class(name: str) -> type[Inpainter]:
         GapfillError: it is a plug-in's, and the plug-in cannot be imported.
     """
     found = _plug_ins().get(name, [])
-    if len(found) + (name in _built_in()) > 1:
-        owners = [*(["gapfill"] if name in _built_in() else []), *map(_owner, found)]
+    if len(found) + (name in built_in()) > 1:
+        owners = [*(["gapfill"] if name in built_in() else []), *map(_owner, found)]
         raise UsageError(f"the name '{name}' is taken twice: by {' and by '.join(owners)}.")
     if found:
         return _import(found[0])
@@ -131,8 +131,8 @@ def saved_in(folder: Path) -> Path:
 
 
 @cache
-def _built_in() -> frozenset[str]:
-    """Import every module of `gapfill.models`, and return the names that they registered."""
+def built_in() -> frozenset[str]:
+    """The names that gapfill's own modules register, whatever plug-ins there are."""
     package = importlib.import_module("gapfill.models")
     for module in pkgutil.iter_modules(package.__path__, "gapfill.models."):
         importlib.import_module(module.name)

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -69,32 +70,92 @@ def fit(folder, out, *words, model="cnn"):
     return run("fit", model, *settings, *SMALL, "--out", out, *words)
 
 
-def test_list_names_every_model_with_a_line_about_it(capsys):
+def names(text):
+    """The first word of each line but the heading's."""
+    heading, *lines = text.splitlines()
+    assert heading.split()[:3] == ["model", "group", "year"]
+    return [line.split()[0] for line in lines]
+
+
+def test_list_shows_every_model_in_a_table_as_wide_as_the_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "110")
     assert run("list") == 0
     said = capsys.readouterr()
-    lines = dict(line.split(maxsplit=1) for line in said.out.splitlines())
-    assert list(lines) == gapfill.list_models()
-    assert lines["telea"].startswith("Fast marching")
-    assert all(len(line) > 10 for line in lines.values())
+    assert sorted(names(said.out)) == gapfill.list_models()
+    assert max(map(len, said.out.splitlines())) <= 110
+    telea = next(line for line in said.out.splitlines() if line.startswith("telea"))
+    assert telea.split()[1:4] == ["classical", "2004", "Telea:"]
     assert said.err == ""
 
 
-def test_list_takes_a_wildcard(capsys):
-    assert run("list", "*gan") == 0
-    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert names == gapfill.list_models("*gan")
+@pytest.mark.parametrize(
+    ("words", "fits"),
+    [
+        (("*gan",), lambda cls: cls.name.endswith("gan")),
+        (("--group", "paper"), lambda cls: cls.about.group == "paper"),
+        (
+            ("--group", "paper", "--group", "classical"),
+            lambda cls: cls.about.group in ("paper", "classical"),
+        ),
+        (("--no-training",), lambda cls: not cls(cls.Config()).needs_training),
+        (("--holes", "any"), lambda cls: cls.about.holes == "any"),
+        (("t*", "--group", "classical"), lambda cls: cls.name == "telea"),
+    ],
+)
+def test_list_chooses_by_name_and_by_what_a_model_is(capsys, words, fits):
+    from gapfill.registry import model_class
+
+    assert run("list", *words) == 0
+    wanted = [name for name in gapfill.list_models() if fits(model_class(name))]
+    assert wanted
+    assert sorted(names(capsys.readouterr().out)) == wanted
+
+
+@pytest.fixture
+def noisy(monkeypatch):
+    """A registered stochastic model, built for one square hole."""
+    from gapfill import registry
+    from gapfill.about import About
+    from gapfill.inpainter import Inpainter
+
+    registry.list_models()
+    monkeypatch.setattr(registry, "_classes", dict(registry._classes))
+
+    @gapfill.register("noisy")
+    class Noisy(Inpainter):
+        """Fills with noise."""
+
+        about = About(holes="square")
+        stochastic = True
+
+        @dataclass(frozen=True)
+        class Config:
+            """Settings."""
+
+        def fill(self, known, mask):
+            return torch.rand(1, *known.shape[1:]).expand_as(known)
+
+
+def test_list_finds_stochastic_models_and_those_of_square_holes(capsys, noisy):
+    assert run("list", "--stochastic") == 0
+    assert "noisy" in names(capsys.readouterr().out)
+    assert run("list", "--holes", "square", "no*") == 0
+    assert names(capsys.readouterr().out) == ["noisy"]
+    assert run("list", "--holes", "any", "no*") == 0
+    assert capsys.readouterr().out == ""
 
 
 def test_list_writes_json_to_stdout_and_to_a_file(capsys, tmp_path):
     assert run("list", "--json", "-") == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [row["name"] for row in rows] == gapfill.list_models()
+    assert sorted(row["name"] for row in rows) == gapfill.list_models()
+    assert {"summary", "title", "read", "licence", "macs", "settings"} <= rows[0].keys()
     assert run("list", "--json", tmp_path / "deep" / "list.json") == 0
     assert capsys.readouterr().out == ""
     assert json.loads((tmp_path / "deep" / "list.json").read_text()) == rows
 
 
-def test_list_shows_a_broken_plug_in_with_its_reason(capsys, monkeypatch):
+def test_list_names_a_broken_plug_in_with_its_reason(capsys, monkeypatch):
     from importlib.metadata import EntryPoint
 
     from gapfill import registry
@@ -102,12 +163,17 @@ def test_list_shows_a_broken_plug_in_with_its_reason(capsys, monkeypatch):
     point = EntryPoint("lost", "plug_lost:Model", registry.GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [point])
     assert run("list") == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line for line in lines if line.startswith("lost") and "cannot be imported" in line]
-    assert [line for line in lines if line.startswith("cnn")]
+    said = capsys.readouterr()
+    assert "cnn" in names(said.out)
+    assert said.err.startswith(
+        "left out: the plug-in plug_lost:Model for 'lost' cannot be imported"
+    )
+    assert run("list", "lo*", "--json", "-") == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["name"], "cannot be imported" in row["error"]) == ("lost", True)
 
 
-def test_list_shows_a_model_that_says_nothing_of_itself(capsys, monkeypatch):
+def test_list_shows_a_model_that_cannot_be_made(capsys, monkeypatch):
     from gapfill import registry
     from gapfill.inpainter import Inpainter
 
@@ -119,7 +185,9 @@ def test_list_shows_a_model_that_says_nothing_of_itself(capsys, monkeypatch):
     monkeypatch.setattr(registry, "_classes", dict(registry._classes))
     gapfill.register("silent")(Silent)
     assert run("list", "silent") == 0
-    assert capsys.readouterr().out.strip() == "silent"
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "'silent' cannot be made with its defaults" in said.err
 
 
 def test_doctor_says_what_is_here_as_json(capsys):

@@ -1,15 +1,19 @@
 """The whole road, small: train, score, report, resume."""
 
 import json
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
 
 import gapfill
-from gapfill import compare
+from gapfill import compare, comparison, evaluate, masks, metrics, registry
+from gapfill.about import About
 from gapfill.data.faces import generate
 from gapfill.data.table import Table
+from gapfill.errors import GapfillError, UsageError
+from gapfill.inpainter import Inpainter
 
 SMALL = [
     "--size",
@@ -42,7 +46,53 @@ def small_set(monkeypatch):
     )
     monkeypatch.setattr("gapfill.data.table.open_table", lambda *a, **k: table)
     monkeypatch.setattr("gapfill.data.open_table", lambda *a, **k: table)
+    # Three seconds a model that these tests have no use for.
+    monkeypatch.setattr("gapfill.evaluate._median_seconds", lambda *a: 0.01)
     return table
+
+
+@pytest.fixture
+def strangers(monkeypatch):
+    """Three more models: one of noise for one square hole, two that fail, early and late."""
+    registry.list_models()
+    monkeypatch.setattr(registry, "_classes", dict(registry._classes))
+
+    class Plain(Inpainter):
+        """Fills with noise."""
+
+        multiple = 1
+
+        @dataclass(frozen=True)
+        class Config:
+            """Settings."""
+
+        def fill(self, known, mask):
+            return torch.rand(1, *known.shape[1:]).expand_as(known) * 2 - 1
+
+    @gapfill.register("odd_noise")
+    class Noise(Plain):
+        """Fills with noise, another for each seed."""
+
+        about = About(holes="square")
+        stochastic = True
+
+    @gapfill.register("odd_library")
+    class Library(Plain):
+        """Needs what is not here."""
+
+        def fill(self, known, mask):
+            raise GapfillError('needs a library: pip install "library"')
+
+    @gapfill.register("odd_study")
+    class Study(Plain):
+        """Fails when it sees pictures."""
+
+        def study(self, batches):
+            raise ZeroDivisionError("no\nluck")
+
+
+def labels(out):
+    return [row["label"] for row in json.loads((out / "results.json").read_text())["models"]]
 
 
 def run(out, *more):
@@ -150,6 +200,139 @@ def test_mistakes_get_one_line_and_no_traceback(words, message, capsys, tmp_path
     error = capsys.readouterr().err.strip()
     assert message in error
     assert len(error.splitlines()) == 1
+
+
+def test_the_time_of_a_fill_is_measured_alone_and_in_batches():
+    found = evaluate.cost(gapfill.create("telea"), generate(1, 32), masks.draw("center", 0, 32))
+    assert 0.01 < found["latency_ms"] < 1000
+    assert found["throughput"] > 1
+    assert (found["batch_size"], found["device"]) == (64, "cpu")
+
+
+def chosen(*words):
+    entries, left_out = comparison.contestants(words, 32)
+    return [entry.label for entry in entries], left_out
+
+
+def test_the_baselines_say_so_themselves_and_the_floor_comes_first():
+    roles = {name: registry.model_class(name).about.baseline for name in registry.built_in()}
+    assert [roles[name] for name in comparison.baselines()] == ["floor", "line"]
+
+
+def test_groups_wildcards_and_names_may_be_mixed():
+    found, left_out = chosen("telea", "paper", "*gan", "mean")
+    assert found[0] == "telea"
+    assert found[-1] == "mean"
+    assert {"cnn", "gan", "dcgan"} <= set(found)
+    assert set(gapfill.list_models("*gan")) <= set(found)
+    assert len(set(found)) == len(found)
+    assert not left_out
+
+
+def test_a_star_chooses_every_model(strangers):
+    found, left_out = chosen("*")
+    assert {*found, *left_out} == set(gapfill.list_models())
+    assert left_out == {"odd_library": 'needs a library: pip install "library"'}
+
+
+def test_a_group_holds_its_own_models_alone():
+    found, _ = chosen("classical")
+    assert "telea" in found
+    assert all(registry.model_class(name).about.group == "classical" for name in found)
+
+
+def test_a_group_without_models_and_a_wildcard_without_matches_are_refused():
+    with pytest.raises(UsageError, match=r"no model of the group 'other' here\."):
+        chosen("other")
+    with pytest.raises(UsageError, match=r"no model is called anything like 'x\*'\. Known: "):
+        chosen("x*")
+    with pytest.raises(UsageError, match=r"Did you mean 'modern'\?"):
+        chosen("modren")
+
+
+def test_a_named_model_that_cannot_run_here_is_an_error_at_once(strangers):
+    for words in (("odd_library",), ("odd_*", "odd_library")):
+        with pytest.raises(GapfillError, match="needs a library"):
+            chosen(*words)
+
+
+def test_a_comparison_over_all_leaves_out_what_fails(small_set, strangers, tmp_path, capsys):
+    words = ("--models", "odd_*", "mean", *SMALL, "--out", str(tmp_path))
+    assert compare.main(list(words)) == 0
+    said = capsys.readouterr()
+    assert said.err.count("odd_library is left out: needs a library") == 1
+    assert said.err.count("odd_study is left out: ZeroDivisionError: no luck\n") == 1
+    assert "odd_study is left out: ZeroDivisionError: no luck" in said.out
+    assert labels(tmp_path) == ["mean", "telea", "odd_noise"]
+    assert "odd_library is left out" in (tmp_path / "report.html").read_text()
+
+
+def test_a_named_model_that_fails_on_the_way_ends_the_comparison(small_set, strangers, tmp_path):
+    words = ("--models", "odd_study", *SMALL, "--out", str(tmp_path))
+    with pytest.raises(ZeroDivisionError):
+        compare.main(list(words))
+
+
+def test_every_model_is_scored_under_each_kind_of_mask(small_set, strangers, tmp_path, capsys):
+    words = ("--models", "cnn", "odd_noise", "--masks", "center", "brush", "pixels", *SMALL)
+    assert compare.main([*words, "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "masks: center, brush, pixels (trained under center), seed 0" in out
+    assert "\nhole PSNR dB" in out
+    assert "† built for one square hole; the holes of brush and pixels are others" in out
+    results = json.loads((tmp_path / "results.json").read_text())
+    kinds = ["center", "brush", "pixels"]
+    assert [mask["kind"] for mask in results["protocol"]["masks"]] == kinds
+    assert [mask["square"] for mask in results["protocol"]["masks"]] == [True, False, False]
+    assert results["protocol"]["trained_under"] == "center"
+    for row in results["models"]:
+        psnr = [row["scores"][kind]["hole_psnr"]["mean"] for kind in kinds]
+        assert len(set(psnr)) == 3
+        assert list(row["runs"][0]["scores"]) == kinds
+    model = gapfill.load(tmp_path / "models" / "cnn" / "seed-0")
+    real = small_set.part("test").images
+    bank = masks.draw("brush", range(len(real)), 32)
+    psnr = metrics.psnr_hole(model.inpaint(real, bank), real, bank).mean().item()
+    cnn = next(row for row in results["models"] if row["label"] == "cnn")
+    assert cnn["scores"]["brush"]["hole_psnr"]["mean"] == pytest.approx(psnr)
+
+
+def test_models_may_train_under_other_masks_than_they_are_scored_under(small_set, tmp_path):
+    words = ["--models", "cnn", "--mask", "rect+brush", "--masks", "half", *SMALL]
+    assert compare.main([*words, "--out", str(tmp_path)]) == 0
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert list(results["models"][-1]["scores"]) == ["half"]
+    assert "--mask rect+brush --masks half" in results["command"]
+    plan = json.loads((tmp_path / "models" / "cnn" / "seed-0" / "plan.json").read_text())
+    assert plan["wanted"]["mask"] == "rect+brush"
+
+
+def test_more_kinds_to_score_need_no_new_training(small_set, tmp_path, monkeypatch):
+    words = ["--models", "cnn", *SMALL, "--out", str(tmp_path)]
+    assert compare.main([*words, "--masks", "center"]) == 0
+    monkeypatch.setattr("gapfill.inpainter.Trainer", None)  # any training would now fail
+    assert compare.main([*words, "--masks", "center", "half"]) == 0
+    assert list(json.loads((tmp_path / "results.json").read_text())["models"][0]["scores"]) == [
+        "center",
+        "half",
+    ]
+
+
+def test_a_stochastic_model_shows_several_fills_and_their_diversity(small_set, strangers, tmp_path):
+    words = ["--models", "odd_noise", *SMALL, "--out", str(tmp_path)]
+    assert compare.main(words) == 0
+    pictures = np.load(tmp_path / "pictures.npz", allow_pickle=False)
+    samples = pictures["samples/odd_noise"]
+    assert samples.shape == (6, *pictures["real"].shape)
+    assert np.array_equal(samples[0], pictures["filled/odd_noise"])
+    assert not np.array_equal(samples[0], samples[1])
+    assert "samples/telea" not in pictures
+    row = json.loads((tmp_path / "results.json").read_text())["models"][-1]
+    spread = metrics.diversity(torch.from_numpy(samples), torch.from_numpy(pictures["mask"]))
+    assert row["scores"]["center"]["diversity"]["mean"] == pytest.approx(spread.mean().item())
+    page = (tmp_path / "report.html").read_text()
+    assert "Different fills by odd_noise" in page
+    assert f"(black to white = 1): {spread.mean().item():.3f}" in page
 
 
 def test_json_on_stdout_is_json_alone(small_set, tmp_path, capsys):

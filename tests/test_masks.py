@@ -257,3 +257,17 @@ def test_the_digest_tells_holes_apart_and_nothing_else():
     assert digest(one) != digest(one.view(5, 1, 64, 16))
     packed = b"5x1x32x32:" + np.packbits(one.numpy() > 0).tobytes()
     assert digest(one) == hashlib.sha256(packed).hexdigest()
+
+
+def test_a_square_is_one_solid_square_and_nothing_else():
+    holes = torch.zeros(6, 1, 16, 16)
+    holes[0, :, 3:9, 5:11] = 1
+    holes[1, :, 3:9, 5:12] = 1
+    holes[2, :, 3:9, 5:11] = 1
+    holes[2, :, 4, 6] = 0
+    holes[3, :, 2:4, 2:4] = holes[3, :, 8:10, 8:10] = 1
+    for rows in (slice(2, 4), slice(8, 10)):
+        for columns in (slice(2, 4), slice(8, 10)):
+            holes[4, :, rows, columns] = 1
+    holes[5, :, 0, 15] = 1
+    assert masks.square(holes).tolist() == [True, False, False, False, False, True]

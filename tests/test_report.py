@@ -291,6 +291,54 @@ def test_each_kind_of_mask_has_its_table(tmp_path):
     assert report.table(results).count("hole PSNR dB") == 2
 
 
+def test_the_kinds_of_masks_stand_side_by_side(tmp_path):
+    kinds = ("center", "brush")
+    models = made("cnn", 21.0, kinds=kinds), made("old", 19.0, kinds=kinds)
+    models[1]["scores"]["brush"] = scored(17.0)
+    results = results_of(*models, kinds=kinds)
+    results["protocol"]["trained_under"] = "center"
+    results["protocol"]["masks"][1]["square"] = False
+    models[1]["holes"] = "square"
+    found = page_of(tmp_path, results)
+    assert "hole PSNR, dB, under each kind of mask" in found.text
+    assert "Every model was trained under center masks." in found.text
+    assert "17.00†" in found.text
+    assert "19.00†" not in found.text
+    note = "† built for one square hole; the holes of brush are others"
+    assert note in found.text
+    first, second, last, _ = report.table(results).split("\n\n")
+    assert "old†" not in first
+    assert [line.split() for line in second.splitlines()] == [
+        ["hole", "PSNR", "dB", "center", "brush"],
+        ["cnn", "21.00", "±", "0.10*", "21.00", "±", "0.10*"],
+        ["old", "19.00", "±", "0.10", "17.00", "±", "0.10", "†"],
+    ]
+    assert note in last
+
+
+def test_a_single_kind_of_other_holes_marks_the_model_itself(tmp_path, usual):
+    usual["models"][1]["holes"] = "square"
+    assert "†" not in report.table(usual)
+    usual["protocol"]["masks"][0]["square"] = False
+    assert "\ncnn†" in report.table(usual)
+    assert "cnn†" in page_of(tmp_path, usual).text
+
+
+def test_models_that_were_left_out_are_named(tmp_path, usual):
+    usual["left_out"] = {"other": "needs a library"}
+    assert "other is left out: needs a library" in report.table(usual)
+    assert "other is left out: needs a library" in page_of(tmp_path, usual).text
+
+
+def test_many_models_stand_below_one_another(tmp_path):
+    found = page_of(tmp_path, results_of(*(made(f"m{n}", 20.0 + n) for n in range(9))))
+    tables = [a["class"] for tag, a in found.tags if tag == "table" and "class" in a]
+    assert "pictures rows" in tables
+    assert "pictures" not in tables
+    assert len([a for tag, a in found.tags if tag == "img"]) == 3 + K * 11 + 9 * W * 3
+    assert found.open == []
+
+
 def test_a_missing_log_leaves_a_note_and_no_curves(tmp_path, usual):
     found = page_of(tmp_path, usual, logs=False)
     assert "cnn, seed 0: no log at models/cnn/seed-0/log.jsonl" in found.text
@@ -330,6 +378,7 @@ def test_places_within_the_spread_of_runs_are_called_close(tmp_path, usual):
 def test_samples_of_a_stochastic_model_are_shown(tmp_path, usual):
     found = page_of(tmp_path, usual, samples="dcgan")
     assert "Different fills by dcgan" in found.text
+    assert "Diversity" not in found.text
     assert any(a.get("alt") == "picture 1, fill 4 by dcgan" for _, a in found.tags)
 
 
@@ -386,8 +435,13 @@ def test_the_grid_repeats_pixels_exactly():
     assert (pixels[64:88, 36:60] == 255).all()
 
 
-def test_labels_of_a_crowded_chart_do_not_overlap():
-    points = [charts.Point(f"model-{n}", 6 + n / 50, 20 + n / 50, 0.1, True) for n in range(8)]
+@pytest.mark.parametrize(("count", "spread"), [(8, 50), (20, 10)])
+def test_labels_of_a_crowded_chart_do_not_overlap(count, spread):
+    points = [
+        charts.Point(f"a-model-{n}", 6 + n / spread, 20 + n / spread, 0.1, True)
+        for n in range(count)
+    ]
+    assert len(charts.scatter(points, x_title="", y_title="", described="").marks) == count
     chart = charts.scatter(points, x_title="", y_title="", described="")
     boxes = []
     for mark in chart.marks:
@@ -414,3 +468,10 @@ def test_the_protocol_names_test_pictures_from_elsewhere():
     assert "400 test pictures under the same masks" in findings.protocol(results)
     results["data"]["test_title"] = "lfw"
     assert "400 test pictures of lfw under the same masks" in findings.protocol(results)
+
+
+def test_the_protocol_names_the_masks_of_training():
+    results = results_of(made("cnn", 21.0))
+    assert "trained on 3,400 pictures, with" in findings.protocol(results)
+    results["protocol"]["trained_under"] = "rect+brush"
+    assert "trained on 3,400 pictures under rect+brush masks, with" in findings.protocol(results)

@@ -32,6 +32,7 @@ __all__ = [
     "mask_kind",
     "parse",
     "ring",
+    "square",
     "uniform",
 ]
 
@@ -136,6 +137,20 @@ def area(mask: Tensor) -> Tensor:
     [0.5, 0.5]
     """
     return mask.flatten(1).double().mean(1)
+
+
+def square(mask: Tensor) -> Tensor:
+    """Whether each picture's hole is one solid square: bool [N] for masks [N, 1, H, W].
+
+    >>> square(draw("center", range(2), 64)).tolist(), square(draw("brush", 0, 64)).tolist()
+    ([True, True], [False])
+    """
+    missing = mask[:, 0].bool()
+    rows, columns = missing.any(2), missing.any(1)
+    side = rows.sum(1)
+    solid = (columns.sum(1) == side) & (missing.sum((1, 2)) == side**2)
+    starts = [F.pad(line.int(), (1, 0)).diff(dim=1).eq(1).sum(1) for line in (rows, columns)]
+    return solid & (starts[0] == 1) & (starts[1] == 1)
 
 
 def ring(mask: Tensor, width: int) -> Tensor:

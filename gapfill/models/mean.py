@@ -20,7 +20,7 @@ from gapfill.registry import register
 class Mean(Inpainter):
     """The mean of the training pictures, pixel by pixel; it never looks at what is known."""
 
-    about = About(group="classical")
+    about = About(group="classical", baseline="floor")
 
     @dataclass(frozen=True)
     class Config:

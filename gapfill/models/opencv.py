@@ -58,6 +58,7 @@ class Telea(OpenCV):
         authors="Telea",
         year=2004,
         read="OpenCV's documentation; OpenCV computes it",
+        baseline="line",
     )
     method = "INPAINT_TELEA"
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from gapfill.report.load import Curve
 
+FEW = 8  # points that a chart of half the page's width has room for
 _LETTER = 7.6  # the mean width of a bold letter at the charts' 12 px, rounded up
 
 
@@ -143,8 +144,12 @@ def value_range(found: Sequence[Curve]) -> tuple[float, float]:
 
 
 def scatter(points: Sequence[Point], *, x_title: str, y_title: str, described: str) -> Chart:
-    """Draw quality (upwards) against cost (logarithmic), every point with its name beside it."""
-    width, height, frame = 520.0, 340.0, (52.0, 14.0, 506.0, 286.0)
+    """Draw quality (upwards) against cost (logarithmic), every point with its name beside it.
+
+    Many points get a chart of the page's whole width.
+    """
+    width, height = (520.0, 340.0) if len(points) <= FEW else (1100.0, 560.0)
+    frame = (52.0, 14.0, width - 14, height - 54)
     xs, lows, highs = zip(*((p.x, p.y - p.spread, p.y + p.spread) for p in points), strict=True)
     air = 0.09 * (max(highs) - min(lows)) or 1.0
     low, high = min(lows) - air, max(highs) + air

@@ -140,11 +140,12 @@ def protocol(results: dict[str, Any]) -> str:
         if data["val"]
         else "the last averaged weights were kept."
     )
+    under = f" under {rules['trained_under']} masks" if rules.get("trained_under") else ""
     several = " A picture's score is its mean over the runs." if len(rules["seeds"]) > 1 else ""
     trained = (
-        f" The learned models were trained on {data['train']:,} pictures, with {rules['limit']}, "
-        f"batches of {rules['batch_size']}, seed{'s' if len(rules['seeds']) > 1 else ''} {seeds}; "
-        f"{kept}{several}"
+        f" The learned models were trained on {data['train']:,} pictures{under}, with "
+        f"{rules['limit']}, batches of {rules['batch_size']}, "
+        f"seed{'s' if len(rules['seeds']) > 1 else ''} {seeds}; {kept}{several}"
         if learned
         else ""
     )

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from gapfill.report import findings, panels, tables
 from gapfill.report.load import History, Pictures
-from gapfill.report.scores import listing
+from gapfill.report.scores import footnotes, listing
 from gapfill.report.text import GENERATED, reasons
 
 
@@ -37,6 +37,8 @@ def render(
         caveats=findings.caveats(results, kinds[0]),
         banner=(results["data"]["note"] or GENERATED) if results["data"]["generated"] else "",
         tables=[tables.scores(results, kind) for kind in kinds],
+        by_kind=tables.kinds(results),
+        footnotes=footnotes(results),
         reasons=reasons(results),
         scale=max(1, round(192 / side)),
         side=side,

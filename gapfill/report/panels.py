@@ -84,9 +84,11 @@ def samples(results: dict[str, Any], pictures: Pictures, shown: int = 3) -> list
 def worst(results: dict[str, Any], pictures: Pictures) -> list[dict[str, Any]]:
     """Return each model's worst fills: a name, a score and the three pictures.
 
-    Where some models learned, those that did not are folded away (`open` is false).
+    Where some models learned, those that did not are folded away (`open` is false); where there are
+    many, all are.
     """
     blocks, learned = [], any(model["learned"] for model in results["models"])
+    many = len(results["models"]) > charts.FEW
     for model in results["models"]:
         label = model["label"]
         real, mask, filled = (
@@ -102,7 +104,8 @@ def worst(results: dict[str, Any], pictures: Pictures) -> list[dict[str, Any]]:
             images = [(_alt(heading, name), data_uri(part[n])) for heading, part in columns]
             psnr = number(finite(entry["hole_psnr"]), 1)
             cases.append({"name": name, "psnr": psnr, "pictures": images})
-        blocks.append({"label": label, "cases": cases, "open": model["learned"] or not learned})
+        wanted = not many and (model["learned"] or not learned)
+        blocks.append({"label": label, "learned": model["learned"], "cases": cases, "open": wanted})
     return blocks
 
 

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 NOTHING = "–"
 """What stands where there is no number."""
+BEYOND = "†"
+"""What marks a model that was scored under masks that it was not built for."""
 
 
 class Score(NamedTuple):
@@ -46,6 +48,24 @@ def score(model: Mapping[str, Any], kind: str, key: str) -> Score:
     entry = model["scores"].get(kind, {}).get(key) or {}
     mean, se = finite(entry.get("mean")), finite(entry.get("se"))
     return Score(mean, se, int(entry.get("n") or 0), entry.get("reason"))
+
+
+def beyond(results: Mapping[str, Any], model: Mapping[str, Any], kind: str) -> str:
+    """Return the mark of a model built for one square hole where `kind` has others, or nothing."""
+    square = {mask["kind"]: mask.get("square", True) for mask in results["protocol"]["masks"]}
+    return BEYOND if model.get("holes") == "square" and not square[kind] else ""
+
+
+def footnotes(results: Mapping[str, Any]) -> list[str]:
+    """Say, a line each, what the mark means if there is one, and which models were left out."""
+    kinds = [mask["kind"] for mask in results["protocol"]["masks"]]
+    models = results["models"]
+    strange = [kind for kind in kinds if any(beyond(results, model, kind) for model in models)]
+    said = []
+    if strange:
+        said = [f"{BEYOND} built for one square hole; the holes of {listing(strange)} are others"]
+    left_out = results.get("left_out") or {}
+    return said + [f"{label} is left out: {reason}" for label, reason in left_out.items()]
 
 
 def number(value: float | None, digits: int) -> str:

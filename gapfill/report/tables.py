@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 
 from gapfill.report.findings import finding
-from gapfill.report.scores import NOTHING, Score, duration, finite, number, quantity, score, winner
+from gapfill.report.scores import (
+    NOTHING,
+    Score,
+    beyond,
+    duration,
+    finite,
+    number,
+    quantity,
+    score,
+    winner,
+)
 
 _ARROWS = {
     "higher": ("↑", "higher is better"),
@@ -36,6 +46,7 @@ def scores(results: dict[str, Any], kind: str) -> dict[str, Any]:
         "rows": [
             {
                 "label": model["label"],
+                "mark": beyond(results, model, kind),
                 "summary": model["summary"],
                 "learned": model["learned"],
                 "cells": [
@@ -50,6 +61,33 @@ def scores(results: dict[str, Any], kind: str) -> dict[str, Any]:
             }
             for model in models
         ],
+    }
+
+
+def kinds(results: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the table of the first metric under each kind of mask, if there are several kinds."""
+    names, models = [mask["kind"] for mask in results["protocol"]["masks"]], results["models"]
+    if len(names) < 2:
+        return None
+    column = results["columns"][0]
+    best = {}
+    for kind in names:
+        entries = {model["label"]: score(model, kind, column["key"]) for model in models}
+        best[kind] = winner(entries, column["better"])
+    rows = []
+    for model in models:
+        cells = []
+        for kind in names:
+            entry, mark = score(model, kind, column["key"]), beyond(results, model, kind)
+            cell = _cell(entry, column["digits"], best[kind] == model["label"])
+            cells.append({**cell, "mean": cell["mean"] + mark})
+        rows.append({"label": model["label"], "learned": model["learned"], "cells": cells})
+    title = f"{column['title']}, {column['unit']}" if column["unit"] else column["title"]
+    return {
+        "title": title,
+        "trained": results["protocol"].get("trained_under"),
+        "kinds": names,
+        "rows": rows,
     }
 
 

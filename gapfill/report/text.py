@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from gapfill.report.load import check
-from gapfill.report.scores import finite, number, quantity, score, winner
+from gapfill.report.scores import beyond, finite, footnotes, number, quantity, score, winner
 
 GENERATED = "generated faces, not CelebA: numbers are not comparable with papers"
 _COLUMNS = ("hole_psnr", "hole_ssim", "lpips", "sharpness")
 
 
 def table(results: dict[str, Any]) -> str:
-    """Write the scores and costs of a comparison as plain text, one block for each kind of mask.
+    """Write the scores and costs of a comparison as plain text.
+
+    Under several kinds of masks a second block has a column for each kind.
 
     A `*` marks the best of a column where its 95 % interval (mean ± 1.96 standard errors) overlaps
     no other.
@@ -22,11 +25,16 @@ def table(results: dict[str, Any]) -> str:
     """
     check(results)
     kinds = [mask["kind"] for mask in results["protocol"]["masks"]]
-    blocks = [_block(results, kind, titled=len(kinds) > 1) for kind in kinds]
+    blocks = [_block(results, kinds[0], titled=len(kinds) > 1)]
+    if len(kinds) > 1:
+        blocks.append(_by_kind(results, kinds))
     if results["data"]["generated"]:
         blocks.insert(0, results["data"]["note"] or GENERATED)
+    notes = footnotes(results)
     if any("*" in line for block in blocks for line in block.splitlines()):
-        blocks.append("* best: its 95 % interval overlaps no other")
+        notes.insert(0, "* best: its 95 % interval overlaps no other")
+    if notes:
+        blocks.append("\n".join(notes))
     return "\n\n".join(blocks + reasons(results))
 
 
@@ -43,28 +51,59 @@ def reasons(results: dict[str, Any]) -> list[str]:
 
 
 def _block(results: dict[str, Any], kind: str, titled: bool) -> str:
-    """Write the table of one kind of mask."""
+    """Write the scores and costs of all models under one kind of mask."""
     models = results["models"]
-    columns = [column for column in results["columns"] if column["key"] in _COLUMNS]
-    cells = [[f"{kind} masks" if titled else "model", *(model["label"] for model in models)]]
-    for column in columns:
-        scores = {model["label"]: score(model, kind, column["key"]) for model in models}
-        best = winner(scores, column["better"])
-        texts = [entry.text(column["digits"]) for entry in scores.values()]
-        if best is not None:
-            texts = [
-                t + ("*" if name == best else " ") for name, t in zip(scores, texts, strict=True)
-            ]
-        cells.append([f"{column['title']} {column['unit'] or ''}".strip(), *texts])
+    labels = [model["label"] + beyond(results, model, kind) for model in models]
+    cells = [[f"{kind} masks" if titled else "model", *labels]]
+    for column in results["columns"]:
+        if column["key"] in _COLUMNS:
+            heading = f"{column['title']} {column['unit'] or ''}".strip()
+            cells.append([heading, *_column(results, kind, column)])
     cost = [(model["cost"] or {}, model["training"] or {}) for model in models]
     cells += [
         ["ms/image", *(number(finite(c.get("latency_ms")), 1) for c, _ in cost)],
         ["images/s trained", *(quantity(finite(t.get("images_per_second"))) for _, t in cost)],
         ["params", *(quantity(finite(model["parameters"])) for model in models)],
     ]
-    widths = [max(map(len, column)) for column in cells]
-    rows = []
-    for row in zip(*cells, strict=True):
-        first, *rest = (text.rjust(width) for text, width in zip(row, widths, strict=True))
-        rows.append("  ".join([first.strip().ljust(widths[0]), *rest]).rstrip())
-    return "\n".join(rows)
+    return aligned(cells)
+
+
+def _by_kind(results: dict[str, Any], kinds: Sequence[str]) -> str:
+    """Write the first metric of all models, a column for each kind of mask."""
+    column = results["columns"][0]
+    heading = f"{column['title']} {column['unit'] or ''}".strip()
+    cells = [[heading, *(model["label"] for model in results["models"])]]
+    for kind in kinds:
+        texts = _column(results, kind, column)
+        marks = [beyond(results, model, kind) for model in results["models"]]
+        if any(marks):
+            texts = [text + (mark or " ") for text, mark in zip(texts, marks, strict=True)]
+        cells.append([kind, *texts])
+    return aligned(cells)
+
+
+def _column(results: dict[str, Any], kind: str, column: dict[str, Any]) -> list[str]:
+    """Write one metric of all models, the best with a star where there is one beyond doubt."""
+    scores = {model["label"]: score(model, kind, column["key"]) for model in results["models"]}
+    best = winner(scores, column["better"])
+    texts = [entry.text(column["digits"]) for entry in scores.values()]
+    if best is None:
+        return texts
+    return [t + ("*" if name == best else " ") for name, t in zip(scores, texts, strict=True)]
+
+
+def aligned(columns: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> str:
+    """Write columns of text side by side, those numbered in `left` flush left.
+
+    >>> print(aligned([["model", "cnn"], ["params", "7.88 M"]]))
+    model  params
+    cnn    7.88 M
+    """
+    widths = [max(map(len, column)) for column in columns]
+    return "\n".join(
+        "  ".join(
+            text.strip().ljust(width) if number in left else text.rjust(width)
+            for number, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in zip(*columns, strict=True)
+    )

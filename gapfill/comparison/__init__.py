@@ -1,0 +1,51 @@
+"""A comparison, stage by stage: contestants, training, scores, results.json and pictures.npz.
+
+Each stage reads what the one before wrote, so that an interrupted comparison goes on where it was
+and the report can be made again without training.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from gapfill import checkpoint, metrics, ranks
+from gapfill.comparison import results, runs
+from gapfill.comparison.entries import baselines, contestants, leave_out
+from gapfill.comparison.plan import Contestant, Plan, headline
+from gapfill.console import say
+from gapfill.train.folder import RunFolder
+
+__all__ = ["Contestant", "Plan", "baselines", "carry_out", "contestants", "headline"]
+
+
+def carry_out(plan: Plan) -> dict[str, Any]:
+    """Train, score, and write `results.json` and `pictures.npz` into the plan's folder."""
+    folder = RunFolder(plan.out, say)
+    if folder.plan(plan.wanted) is None:
+        folder.write_plan(plan.wanted, {})
+    perceptual, reason = metrics.load_lpips(ranks.resolve(plan.training.device))
+    bench = runs.Bench(plan, perceptual)
+    pictures, rows, left_out, floor = bench.pictures(), [], dict(plan.left_out), None
+    for entry in plan.entries:
+        try:
+            tested = runs.test(plan, entry, bench)
+            if tested.models[0].about.baseline == "floor":
+                floor = tested.scores[0][bench.first]["hole_psnr"].mean().item()
+            rows.append(results.row(plan, tested, bench, floor, reason))
+        except Exception as error:
+            # Among twenty models that nobody named, one that fails must not cost the others' hours.
+            if entry.named:
+                raise
+            left_out[entry.label] = leave_out(entry.label, error)
+            continue
+        pictures |= tested.pictures(bench)
+    found = results.whole(replace(plan, left_out=left_out), rows, bench)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **pictures)
+    checkpoint.write_atomic(plan.out / "pictures.npz", buffer.getvalue())
+    checkpoint.write_json(plan.out / "results.json", found)
+    return found

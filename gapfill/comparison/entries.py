@@ -1,0 +1,122 @@
+"""From the words after `--models` to contestants: names, groups, wildcards, recipes, folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from gapfill import masks
+from gapfill.about import GROUPS
+from gapfill.comparison.plan import Contestant
+from gapfill.config import nearest
+from gapfill.console import say
+from gapfill.errors import GapfillError, UsageError
+from gapfill.recipe import Recipe, read_recipe
+from gapfill.registry import built_in, list_models, load, model_class
+
+
+def baselines() -> list[str]:
+    """The models that stand in every comparison, the floor first."""
+    role = {name: model_class(name).about.baseline for name in sorted(built_in())}
+    return sorted(filter(role.get, role), key=lambda name: role[name] != "floor")
+
+
+def contestants(words: Sequence[str], size: int) -> tuple[tuple[Contestant, ...], dict[str, str]]:
+    """What the words stand for, each model made sure of, once each.
+
+    A word is a registered name, a group, a recipe, a folder of a saved model or a wildcard, in this
+    order. What a group or a wildcard chose and cannot be made is left out; what was named must
+    work.
+
+    Returns:
+        The contestants, and the names of those left out with the reason.
+
+    Raises:
+        UsageError: a name that nobody has, a group or wildcard that chooses nothing, a recipe or
+            folder that cannot be read.
+        GapfillError: a named model that cannot be made here.
+    """
+    named: dict[str, bool] = {}
+    for word in words:
+        for name, by_name in _expanded(word):
+            named[name] = named.get(name, False) or by_name
+    found: dict[str, Contestant] = {}
+    left_out: dict[str, str] = {}
+    for word, by_name in named.items():
+        try:
+            entry = replace(_entry(word), named=by_name)
+            _check(entry, size)
+        except Exception as error:
+            if by_name:
+                raise
+            left_out[word] = leave_out(word, error)
+            continue
+        label, number = entry.label, 2
+        while label in found:
+            label, number = f"{entry.label}-{number}", number + 1
+        found[label] = replace(entry, label=label)
+    return tuple(found.values()), left_out
+
+
+def leave_out(label: str, error: Exception) -> str:
+    """Tell the user that a model takes no part, and return the reason."""
+    reason = str(error) if isinstance(error, GapfillError) else f"{type(error).__name__}: {error}"
+    reason = " ".join(reason.split())
+    say(f"{label} is left out: {reason}")
+    return reason
+
+
+def _expanded(word: str) -> Iterator[tuple[str, bool]]:
+    """The names that a word stands for, each with whether the word is the name."""
+    path, known = Path(word), list_models()
+    if word in known or path.suffix in (".yaml", ".yml"):
+        yield word, True
+    elif word in GROUPS:
+        members = [name for name in known if _group(name) == word]
+        if not members:
+            raise UsageError(f"there is no model of the group '{word}' here.")
+        yield from ((name, False) for name in members)
+    elif path.is_dir():
+        yield word, True
+    elif chosen := list_models(word):
+        order = [*GROUPS, None]
+        chosen.sort(key=lambda name: order.index(_group(name)))
+        yield from ((name, False) for name in chosen)
+    elif set(word) & set("*?["):
+        raise UsageError(f"no model is called anything like '{word}'. Known: {', '.join(known)}")
+    else:
+        raise UsageError(f"unknown model '{word}'. {nearest(word, [*known, *GROUPS])}")
+
+
+def _group(name: str) -> str | None:
+    """The group of a model; a plug-in that cannot be imported is in none."""
+    try:
+        return model_class(name).about.group
+    except GapfillError:
+        return None
+
+
+def _entry(word: str) -> Contestant:
+    path = Path(word)
+    if path.suffix in (".yaml", ".yml"):
+        return Contestant(path.stem, recipe=read_recipe(path))
+    if path.is_dir() and word not in list_models():
+        full = path.resolve()
+        # Where a run keeps its model in `model`, the run's name says more.
+        return Contestant(full.parent.name if full.name == "model" else full.name, folder=path)
+    return Contestant(word, recipe=Recipe(model=word))
+
+
+def _check(entry: Contestant, size: int) -> None:
+    """Make the model; have one that needs no training fill a hole, which may need a library."""
+    if entry.recipe is None:
+        assert entry.folder is not None
+        load(entry.folder)
+        return
+    model = entry.recipe.sized(size).create()
+    if not model.needs_training:
+        grey = torch.full((1, 3, size, size), 127, dtype=torch.uint8)
+        model.inpaint(grey, masks.draw("center", 0, size))

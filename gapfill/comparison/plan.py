@@ -1,0 +1,84 @@
+"""Everything that a comparison needs to know, checked before the work begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gapfill import ranks
+from gapfill.compute import resolve_precision
+from gapfill.data import Table
+from gapfill.recipe import Recipe
+from gapfill.train import Training
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One model of a comparison: a recipe to train, or a folder that holds it trained.
+
+    Attributes:
+        label: what the tables call it.
+        recipe: what to train, or None.
+        folder: where it is saved, or None.
+        named: whether it was asked for by its name; one that a group or a wildcard chose may fail
+            without ending the comparison.
+    """
+
+    label: str
+    recipe: Recipe | None = None
+    folder: Path | None = None
+    named: bool = True
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A comparison.
+
+    Attributes:
+        entries: the models, in the tables' order.
+        left_out: the models that cannot take part, with the reason.
+        table: the pictures to learn from.
+        test: the pictures to score on.
+        mask: the kind of masks to train under.
+        kinds: the kinds to score under; pictures and charts show the first.
+        seeds: one run of each learned model for each.
+        batch_size: pictures in a training step.
+        training: settings of the trainer.
+        wanted: the settings that a folder is held to when it is used again.
+        out: where everything is written.
+        command: what makes this comparison again.
+        quiet: whether to show no bars.
+    """
+
+    entries: tuple[Contestant, ...]
+    left_out: dict[str, str]
+    table: Table
+    test: Table
+    mask: str
+    kinds: tuple[str, ...]
+    seeds: tuple[int, ...]
+    batch_size: int
+    training: Training
+    wanted: dict[str, Any]
+    out: Path
+    command: str
+    quiet: bool = False
+
+
+def headline(plan: Plan) -> str:
+    """The first line that a user reads: which pictures, masks, device."""
+    device = ranks.resolve(plan.training.device)
+    precision = resolve_precision(plan.training.precision, device)
+    elsewhere = plan.test.title != plan.table.title
+    test = f" · scored on {len(plan.test):,} of {plan.test.title}" if elsewhere else ""
+    return (
+        f"data: {plan.table.describe()}{test} · masks: {_masks(plan.mask, plan.kinds)}, seed 0 · "
+        f"{device.type}, {precision}"
+    )
+
+
+def _masks(trained: str, scored: Iterable[str]) -> str:
+    kinds = ", ".join(scored)
+    return kinds if kinds == trained else f"{kinds} (trained under {trained})"

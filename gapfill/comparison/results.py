@@ -1,0 +1,176 @@
+"""What results.json says of a comparison."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gapfill import checkpoint, evaluate, masks, metrics, ranks
+from gapfill.comparison.plan import Contestant, Plan
+from gapfill.comparison.runs import Bench, Tested, place
+from gapfill.compute import resolve_precision
+from gapfill.config import plain
+from gapfill.inpainter import Inpainter
+from gapfill.registry import saved_in
+
+SCHEMA = 1
+
+
+def row(
+    plan: Plan, tested: Tested, bench: Bench, floor: float | None, reason: str
+) -> dict[str, Any]:
+    """What results.json says of one model.
+
+    Args:
+        plan: the comparison.
+        tested: the model's runs.
+        bench: the test pictures and masks.
+        floor: the hole PSNR below which a run counts as diverged.
+        reason: why LPIPS is missing.
+    """
+    entry, model = tested.entry, tested.models[0]
+    found = [
+        _run(plan, entry, seed, each, score, floor)
+        for seed, each, score in zip(plan.seeds, tested.models, tested.scores, strict=False)
+    ]
+    training = model.training_cost or {}
+    first = tested.scores[0][bench.first]["hole_psnr"]
+    return {
+        "name": model.name,
+        "label": entry.label,
+        "summary": evaluate.summary(type(model)),
+        "group": model.about.group,
+        "holes": model.about.holes,
+        "learned": model.optimised(),
+        "stochastic": model.stochastic,
+        "parameters": evaluate.count_parameters(model),
+        "macs": evaluate.count_macs(model, plan.test.size),
+        "weights_digest": _digest(plan, entry),
+        "config": plain(model.config),
+        "training": training if "steps" in training else None,
+        "cost": evaluate.cost(model, plan.test.images[:1], bench.bank[:1]),
+        "scores": _scores(tested, bench, reason),
+        "runs": found,
+        "stability": _stability(bench.first, found) if model.optimised() else None,
+        "worst": [
+            {
+                "picture": number,
+                "name": plan.test.names[number],
+                "hole_psnr": round(first[number].item(), 2),
+            }
+            for number in tested.worst(bench).tolist()
+        ],
+    }
+
+
+def _scores(tested: Tested, bench: Bench, reason: str) -> dict[str, dict[str, Any]]:
+    """The summary of every metric under every kind of mask."""
+    found = {}
+    for kind in bench.banks:
+        runs = [score[kind] for score in tested.scores]
+        # Over several seeds a picture's score is its mean over the runs.
+        means = {key: torch.stack([run[key] for run in runs]).mean(0) for key in runs[0]}
+        found[kind] = evaluate.summarise(means, reason)
+    if tested.samples is not None:
+        spread = metrics.diversity(tested.samples, bench.bank[bench.shown])
+        found[bench.first]["diversity"] = metrics.summary(spread)
+    return found
+
+
+def _stability(kind: str, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """How far the runs of one model lie apart, and how many failed."""
+    found = [run["scores"][kind]["hole_psnr"] for run in runs]
+    psnr = [value for value in found if value is not None]
+    return {
+        "runs": len(runs),
+        "diverged": sum(run["diverged"] for run in runs),
+        "hole_psnr": {
+            "mean": statistics.fmean(psnr) if psnr else None,
+            "sd": statistics.stdev(psnr) if len(psnr) > 1 else None,
+        },
+    }
+
+
+def _run(
+    plan: Plan,
+    entry: Contestant,
+    seed: int,
+    model: Inpainter,
+    scores: dict[str, dict[str, Tensor]],
+    floor: float | None,
+) -> dict[str, Any]:
+    """What results.json says of one training run."""
+    means = {
+        kind: {key: evaluate.finite(values.mean().item()) for key, values in score.items()}
+        for kind, score in scores.items()
+    }
+    psnr = means[plan.kinds[0]]["hole_psnr"]
+    failed = bool(model.training_cost and "diverged" in model.training_cost)
+    worse = floor is not None and psnr is not None and psnr < floor and model.optimised()
+    log = place(plan, entry, seed) / "log.jsonl"
+    history = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
+    return {
+        "seed": seed,
+        "diverged": failed or worse,
+        "log": log.relative_to(plan.out).as_posix() if log.is_file() else None,
+        "scores": means,
+        **evaluate.training_facts(history),
+    }
+
+
+def _digest(plan: Plan, entry: Contestant) -> str | None:
+    """The hash of the weights that the table speaks of."""
+    folder = entry.folder or place(plan, entry, plan.seeds[0])
+    return checkpoint.digest_of(saved_in(folder) / "model.safetensors")
+
+
+def whole(plan: Plan, rows: list[dict[str, Any]], bench: Bench) -> dict[str, Any]:
+    """The whole of results.json, from what it says of each model."""
+    device = ranks.resolve(plan.training.device)
+    precision = resolve_precision(plan.training.precision, device)
+    table = plan.table
+    note = "generated faces, not CelebA: numbers are not comparable with papers"
+    return {
+        "schema": SCHEMA,
+        "command": plan.command,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "environment": evaluate.environment(device, precision),
+        "data": {
+            "title": table.title,
+            "generated": table.generated,
+            "note": note if table.generated else "",
+            "size": table.size,
+            "crop": table.crop,
+            "train": int((table.split == 0).sum()),
+            "val": int((table.split == 1).sum()),
+            "test": len(plan.test),
+            "test_title": plan.test.title,
+            "digest": plan.wanted["data"],
+        },
+        "protocol": {
+            "masks": [
+                {
+                    "kind": kind,
+                    "seed": 0,
+                    "digest": masks.digest(bank),
+                    "area": round(masks.area(bank).mean().item(), 4),
+                    "square": bool(masks.square(bank).all()),
+                }
+                for kind, bank in bench.banks.items()
+            ],
+            "trained_under": plan.mask,
+            "seeds": list(plan.seeds),
+            "limit": plan.training.limit,
+            "batch_size": plan.batch_size,
+            "rounding": "uint8",
+        },
+        "columns": evaluate.columns(),
+        "models": rows,
+        "left_out": plan.left_out,
+    }

@@ -1,0 +1,163 @@
+"""The work of a comparison: each contestant trained, and tested under every kind of mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gapfill import evaluate, masks, ranks
+from gapfill.comparison.plan import Contestant, Plan
+from gapfill.config import plain
+from gapfill.console import say
+from gapfill.data import Stream
+from gapfill.errors import UsageError
+from gapfill.inpainter import Inpainter
+from gapfill.randomness import mix, seeded
+from gapfill.registry import is_saved, load, model_class
+from gapfill.train import DivergedError
+
+_EXAMPLES = 12
+_WORST = 6
+_FILLS = 6  # of a stochastic model's examples
+
+
+class Bench:
+    """The test pictures under the masks of every kind, and which of them the report shows.
+
+    Attributes:
+        real: the pictures, uint8 [N, 3, S, S].
+        banks: their masks by kind. The bank is the same in every comparison on these pictures: it
+            has a seed of its own.
+        first: the kind of mask that pictures, charts and stability are about.
+        shown: the numbers of the examples, evenly spaced.
+        perceptual: LPIPS, or None where its weights are not on this machine.
+    """
+
+    def __init__(self, plan: Plan, perceptual: Any) -> None:
+        self.real = plan.test.images
+        count, size = len(self.real), self.real.shape[-1]
+        self.banks = {kind: masks.draw(kind, range(count), size, seed=0) for kind in plan.kinds}
+        self.first = plan.kinds[0]
+        self.shown = torch.linspace(0, count - 1, min(_EXAMPLES, count)).round().long().unique()
+        self.perceptual = perceptual
+
+    @property
+    def bank(self) -> Tensor:
+        """The masks of the first kind."""
+        return self.banks[self.first]
+
+    def pictures(self) -> dict[str, np.ndarray[Any, Any]]:
+        """The examples and their masks, as pictures.npz holds them."""
+        return {
+            "real": self.real[self.shown].numpy(),
+            "mask": self.bank[self.shown].byte().numpy(),
+        }
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A contestant after its runs.
+
+    Attributes:
+        entry: the contestant.
+        models: its models, one a run.
+        filled: the first model's fills under the first kind of mask.
+        scores: by run, kind of mask and metric, float64 [N].
+        samples: several fills of the examples by a stochastic model, [S, n, 3, H, W].
+    """
+
+    entry: Contestant
+    models: list[Inpainter]
+    filled: Tensor
+    scores: list[dict[str, dict[str, Tensor]]]
+    samples: Tensor | None
+
+    def worst(self, bench: Bench) -> Tensor:
+        """The numbers of the pictures that the first run fills worst."""
+        return self.scores[0][bench.first]["hole_psnr"].argsort()[:_WORST]
+
+    def pictures(self, bench: Bench) -> dict[str, np.ndarray[Any, Any]]:
+        """The fills that the report shows: examples, samples, the worst with their truth."""
+        label, worst = self.entry.label, self.worst(bench)
+        found = {
+            f"filled/{label}": self.filled[bench.shown],
+            f"worst_real/{label}": bench.real[worst],
+            f"worst_mask/{label}": bench.bank[worst].byte(),
+            f"worst_filled/{label}": self.filled[worst],
+        }
+        if self.samples is not None:
+            found[f"samples/{label}"] = self.samples
+        return {name: pictures.numpy() for name, pictures in found.items()}
+
+
+def test(plan: Plan, entry: Contestant, bench: Bench) -> Tested:
+    """Train every run that is not trained yet, and fill and score the test pictures."""
+    models = [_trained(plan, entry, seed) for seed in _seeds(plan, entry)]
+    first: Tensor | None = None
+    scores: list[dict[str, dict[str, Tensor]]] = []
+    for model in models:
+        scores.append({})
+        for kind, bank in bench.banks.items():
+            filled = evaluate.fill_all(model, bench.real, bank, seed=plan.seeds[0])
+            scores[-1][kind] = evaluate.score(filled, bench.real, bank, bench.perceptual)
+            first = filled if first is None else first
+    assert first is not None
+    samples = None
+    if models[0].stochastic:
+        examples = bench.real[bench.shown], bench.bank[bench.shown]
+        samples = models[0].sample(*examples, n=_FILLS, seed=plan.seeds[0])
+    return Tested(entry, models, first, scores, samples)
+
+
+def place(plan: Plan, entry: Contestant, seed: int) -> Path:
+    """Where one run of a contestant is kept."""
+    return plan.out / "models" / entry.label / f"seed-{seed}"
+
+
+def _seeds(plan: Plan, entry: Contestant) -> tuple[int, ...]:
+    """A model that is saved already, or that no chance takes part in, has one run."""
+    trains = entry.recipe is not None and model_class(entry.recipe.model).optimised()
+    return plan.seeds if trains else plan.seeds[:1]
+
+
+def _trained(plan: Plan, entry: Contestant, seed: int) -> Inpainter:
+    """The entry's model, trained now if it is not trained yet."""
+    if entry.recipe is None:
+        assert entry.folder is not None
+        return load(entry.folder).to(ranks.resolve(plan.training.device))
+    home = place(plan, entry, seed)
+    recipe = entry.recipe.sized(plan.table.size)
+    with seeded(mix(seed, "weights")):
+        model = recipe.create()
+    if is_saved(home):
+        saved = load(home)
+        if (saved.name, saved.config) != (model.name, model.config):
+            raise UsageError(
+                f"{home} holds a '{saved.name}' with other settings than '{entry.label}' has now. "
+                "Give another --out, or delete it to train again."
+            )
+        return saved.to(ranks.resolve(plan.training.device))
+    stream = Stream(plan.table.part("train").images, plan.batch_size, seed, flip=recipe.flip)
+    length = {name: getattr(plan.training, name) for name in ("steps", "epochs", "budget")}
+    training = plain(recipe.train) | length | {"seed": seed, "device": plan.training.device}
+    training |= {"precision": plan.training.precision, "mode": plan.training.mode}
+    try:
+        model.fit(
+            stream,
+            mask=plan.mask,
+            val=plan.table.validation,
+            out=home,
+            quiet=plan.quiet,
+            **training,
+        )
+    except DivergedError as error:
+        say(f"{entry.label}, seed {seed}: {error} It is scored by what was kept.")
+        model.trained = True
+        model.training_cost = {"diverged": str(error)}
+    model.save(home / "model", data=plan.table.provenance)
+    return model

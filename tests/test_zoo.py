@@ -1,0 +1,165 @@
+"""What the registry knows of its models: as data, as a table, as docs/models.md."""
+
+import dataclasses
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+import torch
+
+import gapfill
+from gapfill import evaluate, registry, zoo
+from gapfill.about import GROUPS
+from gapfill.config import plain
+from gapfill.inpainter import Inpainter
+from gapfill.recipe import read_recipe
+
+ROOT = Path(__file__).parents[1]
+BUILT_IN = sorted(registry.built_in())
+
+
+@pytest.fixture(scope="module")
+def found():
+    """The facts of every built-in model."""
+    found, broken = zoo.gather(BUILT_IN)
+    assert not broken
+    return found
+
+
+@pytest.fixture
+def as_before(monkeypatch):
+    """Forget what a test registers."""
+    registry.list_models()
+    monkeypatch.setattr(registry, "_classes", dict(registry._classes))
+
+
+def test_docs_models_is_current(found):
+    made = zoo.markdown(found)
+    kept = (ROOT / "docs" / "models.md").read_text()
+    assert kept.rstrip() == made.rstrip(), "run: python -m gapfill.zoo > docs/models.md"
+
+
+def test_the_page_has_a_section_for_every_built_in_model(found):
+    lines = zoo.markdown(found).splitlines()
+    assert [line[4:] for line in lines if line.startswith("### ")] == [one.name for one in found]
+    assert sorted(one.name for one in found) == BUILT_IN
+
+
+def test_every_setting_is_explained_with_its_default(found):
+    for one in found:
+        defaults = plain(gapfill.create(one.name).config)
+        assert {setting.name: setting.default for setting in one.settings} == defaults
+        assert all(len(setting.text) > 5 for setting in one.settings), one.name
+
+
+def test_counts_without_memory_equal_counts_with(found):
+    model = gapfill.create("cnn")
+    cnn = next(one for one in found if one.name == "cnn")
+    assert cnn.parameters == evaluate.count_parameters(model)
+    assert cnn.macs == evaluate.count_macs(model, zoo.SIZE)
+
+
+def test_attention_counts_among_the_multiplications():
+    class Attends(Inpainter):
+        """Fills with what it attends to."""
+
+        def fill(self, known, mask):
+            tokens = known.flatten(2).transpose(1, 2)
+            torch.nn.functional.scaled_dot_product_attention(tokens, tokens, tokens)
+            return known
+
+    assert evaluate.count_macs(Attends(None), 8) == 2 * 64 * 64 * 3
+
+
+def test_a_search_through_the_network_counts_with_its_gradients():
+    class Searching(Inpainter):
+        """Fills with what a search finds."""
+
+        def __init__(self, config):
+            super().__init__(config)
+            self.layer = torch.nn.Linear(8, 8, bias=False)
+
+        def fill(self, known, mask):
+            code = torch.zeros(1, 8, device=known.device)
+            with torch.enable_grad():
+                made = self.layer(code.requires_grad_())
+                torch.autograd.grad(made.sum(), code)
+            return known
+
+    # Once forward, once back to the code; the weights need gradients too, but nobody asks.
+    assert evaluate.count_macs(Searching(None), 8) == 2 * 64
+
+
+def test_models_stand_in_the_order_of_their_groups(found):
+    places = [list(GROUPS).index(one.about.group) for one in found]
+    assert places == sorted(places)
+
+
+def test_every_learned_model_has_a_recipe_of_its_name():
+    for name in BUILT_IN:
+        if registry.model_class(name).optimised():
+            assert read_recipe(ROOT / "configs" / f"{name}.yaml").model == name
+
+
+def test_a_table_keeps_to_its_width_and_cuts_the_works_alone(found):
+    long = dataclasses.replace(
+        found[0], name="a_model_of_a_long_name", about=dataclasses.replace(
+            found[0].about, authors="Somebody et al.", title="A Title " * 20
+        )
+    )  # fmt: skip
+    for width in (100, 110, 160):
+        lines = zoo.table([*found, long], width).splitlines()
+        assert max(map(len, lines)) <= width
+        assert lines[-1].startswith("a_model_of_a_long_name  ")
+        assert "…" in lines[-1]
+    assert f"{found[-1].parameters / 1e6:.1f} M" in lines[-2]
+
+
+def test_a_model_without_defaults_is_named_with_the_reason(as_before):
+    @gapfill.register("needy")
+    class Needy(Inpainter):
+        """Cannot be made without being told how."""
+
+        @dataclass(frozen=True)
+        class Config:
+            """Settings."""
+
+            width: int
+
+        def fill(self, known, mask):
+            return known
+
+    found, broken = zoo.gather(["telea", "needy"])
+    assert [one.name for one in found] == ["telea"]
+    assert broken == {"needy": "needy: the setting 'width' is missing."}
+
+
+def test_a_model_that_needs_real_memory_is_described_too(as_before):
+    @gapfill.register("counting")
+    class Counting(Inpainter):
+        """Looks at its weights while it is made."""
+
+        @dataclass(frozen=True)
+        class Config:
+            """Settings."""
+
+        def __init__(self, config):
+            super().__init__(config)
+            self.layer = torch.nn.Linear(2, 3)
+            assert self.layer.weight.abs().sum().item() > 0
+
+        def fill(self, known, mask):
+            return known * self.layer.weight.sum().item()
+
+    one = zoo.facts("counting")
+    assert one.parameters == 9
+    assert one.macs is None
+
+
+def test_a_broken_plug_in_is_named_and_the_rest_is_told(monkeypatch):
+    point = EntryPoint("lost", "plug_lost:Model", registry.GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    found, broken = zoo.gather(gapfill.list_models())
+    assert sorted(one.name for one in found) == BUILT_IN
+    assert broken["lost"].startswith("the plug-in plug_lost:Model for 'lost' cannot be imported")
