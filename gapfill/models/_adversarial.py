@@ -1,11 +1,12 @@
-"""What a generator and a discriminator of whole pictures have in common."""
+"""What a generator and a discriminator of composites have in common."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from gapfill import losses
 from gapfill.inpainter import Inpainter
@@ -21,10 +22,18 @@ class Adversarial(Inpainter):
 
     generator: nn.Module
     critic: nn.Module
+    """From pictures and masks to logits, such as `nets.Critics`."""
+    betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
+    """Adam's, of both players."""
 
     @abstractmethod
     def loss(self, batch: Batch) -> Terms:
         """The generator's terms."""
+
+    @property
+    def objective(self) -> losses.Objective:
+        """What the two players want."""
+        return losses.NON_SATURATING
 
     def selection(self, scores: Mapping[str, float]) -> float:
         """Hole PSNR, less 4 dB for each unit of sharpness that is missing.
@@ -35,14 +44,19 @@ class Adversarial(Inpainter):
 
     def updates(self) -> list[Update]:
         """Two: the discriminator, then the generator, on the same generated pictures."""
-        critic = optimizer(self.critic, self.config.lr_critic, betas=(0.5, 0.999))
-        generator = optimizer(self.generator, self.config.lr, betas=(0.5, 0.999))
+        critic = optimizer(self.critic, self.config.lr_critic, betas=self.betas)
+        generator = optimizer(self.generator, self.config.lr, betas=self.betas)
         return [
             Update("critic", critic, self.critic_loss),
             Update("generator", generator, self.loss),
         ]
 
     def critic_loss(self, batch: Batch) -> Terms:
-        """Cross-entropy: whole pictures are real, composites are not."""
+        """Whole pictures are real, composites are not."""
         made = batch.paste(self.filled(batch).detach())
-        return losses.discrimination(self.critic(batch.image), self.critic(made))
+        on_real = self.critic(batch.image, batch.mask)
+        return self.objective.critic(on_real, self.critic(made, batch.mask))
+
+    def fooling(self, batch: Batch) -> Tensor:
+        """The generator's adversarial loss: composites are to be taken for real."""
+        return self.objective.generator(self.critic(batch.paste(self.filled(batch)), batch.mask))

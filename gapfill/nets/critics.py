@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
+from gapfill.nets.crops import crop_around
 from gapfill.nets.layers import down
+
+View = Literal["global", "local", "both"]
+"""What a critic judges: the whole picture, the part around the hole, or each by a critic."""
 
 
 class Critic(nn.Sequential):
@@ -34,3 +40,28 @@ class Critic(nn.Sequential):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002, the parent's name
         """Logits [N] of pictures [N, 3, S, S] in [-1, 1]."""
         return super().forward(input).flatten()
+
+
+class Critics(nn.ModuleDict):
+    """A critic of the whole picture, `global`, or of the part around the hole, `local`, or both.
+
+    Source: the global and the local discriminator of Li et al. 2017 and Iizuka et al. 2017.
+
+    Args:
+        make: makes a critic for pictures of a side.
+        size: side of the whole pictures.
+        view: which.
+    """
+
+    def __init__(self, make: Callable[[int], nn.Module], size: int, view: View = "global") -> None:
+        sides = {"global": size, "local": size // 2}
+        chosen = sides if view == "both" else (view,)
+        super().__init__({name: make(sides[name]) for name in chosen})
+
+    def forward(self, pictures: Tensor, masks: Tensor) -> Tensor:
+        """Logits [N], or [2N] of two critics, whose mean loss is the mean of their losses."""
+        return torch.cat([self.judge(view, pictures, masks) for view in self])
+
+    def judge(self, view: str, pictures: Tensor, masks: Tensor) -> Tensor:
+        """Logits [N] of one of the critics."""
+        return self[view](pictures if view == "global" else crop_around(pictures, masks))
