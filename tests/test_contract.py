@@ -38,7 +38,9 @@ def test_every_model_says_what_it_is_in_one_line(name):
     cls = model_class(name)
     first = inspect.getdoc(cls).splitlines()[0]
     assert 20 < len(first) <= 100
-    assert all(f"{field}:" in cls.Config.__doc__ for field in cls.Config.__dataclass_fields__)
+    # A field is described where it is declared.
+    described = "".join(part.__doc__ or "" for part in cls.Config.__mro__)
+    assert all(f"{field}:" in described for field in cls.Config.__dataclass_fields__)
 
 
 class Peeping(model_class("mean")):
