@@ -8,11 +8,11 @@ import gapfill
 from gapfill import testing
 from gapfill.registry import model_class
 
-SMALL = {"size": 32, "width": 4, "critic_width": 4}
+SMALL = {"size": 32, "width": 4, "critic_width": 4, "iterations": 4}
 
 
 def small(name):
-    """The model at its smallest, whatever settings of size it has."""
+    """The model at its smallest, whatever settings of size and effort it has."""
     fields = model_class(name).Config.__dataclass_fields__
     return gapfill.create(name, **{key: SMALL[key] for key in SMALL if key in fields})
 

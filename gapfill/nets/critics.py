@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gapfill.nets.crops import crop_around
-from gapfill.nets.layers import down
+from gapfill.nets.layers import convolution, down
 
 View = Literal["global", "local", "both"]
 """What a critic judges: the whole picture, the part around the hole, or each by a critic."""
@@ -65,3 +65,39 @@ class Critics(nn.ModuleDict):
     def judge(self, view: str, pictures: Tensor, masks: Tensor) -> Tensor:
         """Logits [N] of one of the critics."""
         return self[view](pictures if view == "global" else crop_around(pictures, masks))
+
+
+class _Features(nn.Sequential):
+    """Five-pixel convolutions of stride 2 and a dense layer: what one eye of the critic sees."""
+
+    def __init__(self, size: int, width: int, depth: int) -> None:
+        channels = [3, *(width * min(2**step, 8) for step in range(depth))]
+        side = -(-size // 2**depth)
+        super().__init__(
+            *(convolution(channels[n], channels[n + 1], 5, 2) for n in range(depth)),
+            nn.Flatten(),
+            nn.Linear(channels[-1] * side**2, 16 * width),
+            nn.ReLU(),
+        )
+
+
+class TwoEyed(nn.Module):
+    """One logit from features of the whole picture and of the part around its hole.
+
+    Source: Iizuka et al. 2017, figure 2.
+
+    Args:
+        size: side of the whole pictures.
+        width: channels after the first convolutions.
+    """
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self.whole = _Features(size, width, depth=5)
+        self.part = _Features(size // 2, width, depth=4)
+        self.logit = nn.Linear(32 * width, 1)
+
+    def forward(self, pictures: Tensor, masks: Tensor) -> Tensor:
+        """Logits [N]."""
+        part = crop_around(pictures, masks)
+        return self.logit(torch.cat([self.whole(pictures), self.part(part)], 1)).flatten()
