@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -12,6 +12,9 @@ from gapfill import losses
 from gapfill.inpainter import Inpainter
 from gapfill.optim import optimizer
 from gapfill.types import Batch, Terms, Update
+
+Judge = Callable[[Tensor, Tensor], Tensor]
+"""From pictures and masks to logits."""
 
 
 class Adversarial(Inpainter):
@@ -51,12 +54,14 @@ class Adversarial(Inpainter):
             Update("generator", generator, self.loss),
         ]
 
-    def critic_loss(self, batch: Batch) -> Terms:
-        """Whole pictures are real, composites are not."""
+    def critic_loss(self, batch: Batch, critic: Judge | None = None) -> Terms:
+        """What `critic`, if not the only one, has to learn: composites are not real."""
+        critic = critic or self.critic
         made = batch.paste(self.filled(batch).detach())
-        on_real = self.critic(batch.image, batch.mask)
-        return self.objective.critic(on_real, self.critic(made, batch.mask))
+        on_real = critic(batch.image, batch.mask)
+        return self.objective.critic(on_real, critic(made, batch.mask))
 
-    def fooling(self, batch: Batch) -> Tensor:
-        """The generator's adversarial loss: composites are to be taken for real."""
-        return self.objective.generator(self.critic(batch.paste(self.filled(batch)), batch.mask))
+    def fooling(self, batch: Batch, critic: Judge | None = None) -> Tensor:
+        """The generator's adversarial loss: `critic` is to take composites for real."""
+        critic = critic or self.critic
+        return self.objective.generator(critic(batch.paste(self.filled(batch)), batch.mask))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Annotated
 
 from gapfill import losses
 from gapfill.about import About
 from gapfill.config import Range
+from gapfill.models._adversarial import Judge
 from gapfill.models.dcgan import DCGAN
 from gapfill.registry import register
 from gapfill.types import Batch, Terms, Update, every
@@ -58,8 +58,9 @@ class WGANGP(DCGAN):
         critic, generator = super().updates()
         return [critic, replace(generator, when=every(self.config.critic_steps))]
 
-    def critic_loss(self, batch: Batch) -> Terms:
+    def critic_loss(self, batch: Batch, critic: Judge | None = None) -> Terms:
         """The distance between real pictures and composites, and the penalty on the way between."""
         made = batch.paste(self.filled(batch).detach())
-        slope = losses.gradient_penalty(partial(self.critic, masks=batch.mask), batch.image, made)
-        return super().critic_loss(batch) | {"penalty": self.config.penalty * slope}
+        judge = critic or self.critic
+        penalty = losses.gradient_penalty(lambda x: judge(x, batch.mask), batch.image, made)
+        return super().critic_loss(batch, critic) | {"penalty": self.config.penalty * penalty}
