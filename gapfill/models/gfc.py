@@ -23,7 +23,7 @@ class GFC(Adversarial):
     """Generative face completion: noise in the hole, a local critic, then a global one too.
 
     Source: Li et al. 2017, "Generative Face Completion". Deviations: its loss by a network that
-    names the parts of a face is left out, since that network would have to be downloaded; half the
+    names the parts of a face is left out, since that network would have to be downloaded; fewer
     channels by default; tanh at the end; the shares of the run that its three phases take, and all
     weights of losses, are ours.
     """
@@ -56,7 +56,7 @@ class GFC(Adversarial):
         """
 
         size: Annotated[int, Range(32, 128, 16)] = 64
-        width: Annotated[int, Range(4, 256)] = 16
+        width: Annotated[int, Range(4, 256)] = 24
         critic_width: Annotated[int, Range(4, 512)] = 32
         lr: Annotated[float, Range(1e-7, 1)] = 1e-3
         lr_critic: Annotated[float, Range(1e-7, 1)] = 1e-4
