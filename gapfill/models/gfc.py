@@ -23,9 +23,9 @@ class GFC(Adversarial):
     """Generative face completion: noise in the hole, a local critic, then a global one too.
 
     Source: Li et al. 2017, "Generative Face Completion". Deviations: its loss by a network that
-    names the parts of a face is left out, since that network would have to be downloaded; fewer
-    channels by default; tanh at the end; the shares of the run that its three phases take, and all
-    weights of losses, are ours.
+    names the parts of a face is left out, since that network would have to be downloaded; the
+    critics have one convolution a stage instead of two; fewer channels by default; tanh at the end;
+    the shares of the run that its three phases take, and all weights of losses, are ours.
     """
 
     about = About(

@@ -34,7 +34,7 @@ class Semantic(Inpainter):
         title="Semantic Image Inpainting with Deep Generative Models",
         authors="Yeh et al.",
         year=2017,
-        read="two published reimplementations",
+        read="two published reimplementations, not the text itself",
     )
     stochastic = True
     watched = 16
@@ -136,7 +136,7 @@ def nearness(mask: Tensor, reach: int) -> Tensor:
     """How much a known pixel tells of the hole: the share of missing pixels around it.
 
     Zero in the hole, where nothing is known, and where nothing is missing nearby. Source: Yeh et
-    al. 2017, equation 3.
+    al. 2017.
     """
     share = F.avg_pool2d(mask, 2 * reach + 1, 1, reach, count_include_pad=False)
     return share * (1 - mask)

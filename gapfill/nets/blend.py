@@ -14,7 +14,7 @@ def poisson_blend(filled: Tensor, known: Tensor, mask: Tensor, steps: int | None
     picture for itself: known pixels are its boundary and stay bit for bit, and nothing is asked of
     what the hole hid. Where the hole reaches the picture's border nothing holds the fill there.
 
-    Source: Pérez et al. 2003, "Poisson Image Editing", equation 2 with the fill's gradients.
+    Source: Pérez et al. 2003, "Poisson Image Editing", guided by the fill's gradients.
 
     Args:
         filled: whole pictures [N, C, H, W], of which the hole counts and the pixels around it.

@@ -84,7 +84,7 @@ class _Features(nn.Sequential):
 class TwoEyed(nn.Module):
     """One logit from features of the whole picture and of the part around its hole.
 
-    Source: Iizuka et al. 2017, figure 2.
+    Source: Iizuka et al. 2017.
 
     Args:
         size: side of the whole pictures.
