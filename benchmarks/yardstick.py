@@ -97,7 +97,7 @@ class PlainLoop:
         )
         model = plain_networks(name, size, device)
         self.adversarial = hasattr(model, "critic")
-        self.generator: nn.Module = model.generator if self.adversarial else model.network  # type: ignore[assignment]
+        self.generator: nn.Module = model.generator  # type: ignore[assignment]
         self.generator_optimizer = torch.optim.Adam(
             self.generator.parameters(), 1e-3, betas=(0.5, 0.999)
         )

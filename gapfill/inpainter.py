@@ -46,6 +46,8 @@ class Inpainter(nn.Module, ABC):
     """Whether another seed gives another fill."""
     multiple: ClassVar[int | None] = None
     """Sides it takes: any multiple of this; None means `config.size` alone."""
+    watched: ClassVar[int | None] = None
+    """How many validation pictures a run is watched on, fewer where a fill is slow; None: all."""
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -294,6 +296,7 @@ class Inpainter(nn.Module, ABC):
         from gapfill import masks
 
         check_images(val)
+        val = val[: self.watched]
         val = val if val.dtype == torch.uint8 else (val * 255).round().byte()
         index = torch.arange(len(val))
         holes = masks.draw(mask, index, val.shape[-1], mix(seed, "validation masks"))

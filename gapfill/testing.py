@@ -26,7 +26,7 @@ from gapfill.data.stream import Stream
 from gapfill.errors import UsageError
 from gapfill.inpainter import Inpainter
 from gapfill.randomness import seeded
-from gapfill.types import REPORTED, Batch, Terms
+from gapfill.types import REPORTED, Batch, Terms, Update
 
 Check = Callable[[Inpainter, Path], None]
 
@@ -158,23 +158,27 @@ def compiled_losses_have_the_same_gradients(model: Inpainter, folder: Path) -> N
     """
     model.train()
     updates = model.updates()
-    found = []
-    for backend in (None, "aot_eager"):
+    compiled = {update.name: torch.compile(update.loss, backend="aot_eager") for update in updates}
+    steps = range(100)
+    together = dict.fromkeys(
+        tuple(update for update in updates if update.when(step, len(steps))) for step in steps
+    )
+    for turn in together:
         batch = _batch(model)
-        for update in updates:
-            loss = torch.compile(update.loss, backend=backend) if backend else update.loss
-            with seeded(0):
-                total = _total(loss(batch), update.name)
-            found.append(
-                (update.name, torch.autograd.grad(total, update.weights, allow_unused=True))
-            )
-    half = len(found) // 2
-    for (name, eager), (_, compiled) in zip(found[:half], found[half:], strict=True):
-        for one, other in zip(eager, compiled, strict=True):
-            assert (one is None) == (other is None), f"'{name}' reaches other weights when compiled"
-            if one is not None and other is not None:
-                apart = (one - other).abs().max() / one.abs().max().clamp_min(1e-8)
-                assert apart < 1e-3, f"a gradient of '{name}' differs by {apart:.2g} when compiled"
+        eager = [_gradients(update, update.loss, batch) for update in turn]
+        batch = _batch(model)
+        traced = [_gradients(update, compiled[update.name], batch) for update in turn]
+        for update, ones, others in zip(turn, eager, traced, strict=True):
+            for expected, found in zip(ones, others, strict=True):
+                assert (expected is None) == (found is None), (
+                    f"'{update.name}' reaches other weights when compiled"
+                )
+                if expected is not None and found is not None:
+                    scale = expected.abs().max().clamp_min(1e-8)
+                    apart = (expected - found).abs().max() / scale
+                    assert apart < 1e-3, (
+                        f"a gradient of '{update.name}' differs by {apart:.2g} when compiled"
+                    )
 
 
 @check
@@ -252,6 +256,14 @@ def _interrupted(model: Inpainter, folder: Path, after: int) -> None:
     except _Stop:
         return
     raise AssertionError("the run was not interrupted")
+
+
+def _gradients(
+    update: Update, loss: Callable[[Batch], Terms], batch: Batch
+) -> tuple[Tensor | None, ...]:
+    with seeded(0):
+        total = _total(loss(batch), update.name)
+    return torch.autograd.grad(total, update.weights, allow_unused=True)
 
 
 def _total(terms: Terms, name: str) -> Tensor:

@@ -8,11 +8,11 @@ import gapfill
 from gapfill import testing
 from gapfill.registry import model_class
 
-SMALL = {"size": 32, "width": 4, "critic_width": 4}
+SMALL = {"size": 32, "width": 4, "critic_width": 4, "iterations": 4}
 
 
 def small(name):
-    """The model at its smallest, whatever settings of size it has."""
+    """The model at its smallest, whatever settings of size and effort it has."""
     fields = model_class(name).Config.__dataclass_fields__
     return gapfill.create(name, **{key: SMALL[key] for key in SMALL if key in fields})
 
@@ -38,7 +38,9 @@ def test_every_model_says_what_it_is_in_one_line(name):
     cls = model_class(name)
     first = inspect.getdoc(cls).splitlines()[0]
     assert 20 < len(first) <= 100
-    assert all(f"{field}:" in cls.Config.__doc__ for field in cls.Config.__dataclass_fields__)
+    # A field is described where it is declared.
+    described = "".join(part.__doc__ or "" for part in cls.Config.__mro__)
+    assert all(f"{field}:" in described for field in cls.Config.__dataclass_fields__)
 
 
 class Peeping(model_class("mean")):

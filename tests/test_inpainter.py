@@ -237,9 +237,9 @@ def test_a_checked_mask_is_bool_and_stands_for_every_picture():
 
 def test_fit_returns_the_model_trained_with_its_history():
     model = gapfill.create("cnn", size=32, width=4)
-    before = model.network[0][0].weight.detach().clone()
+    before = model.generator[0][0].weight.detach().clone()
     assert model.fit([pictures(4)], **TRAIN) is model
-    assert not torch.equal(before, model.network[0][0].weight)
+    assert not torch.equal(before, model.generator[0][0].weight)
     assert [line["step"] for line in model.history] == [1, 2]
     assert all(line["network/loss"] > 0 for line in model.history)
     assert {"network/l1", "network/l2", "network/ring", "lr"} <= model.history[0].keys()

@@ -156,3 +156,109 @@ def test_discrimination_is_half_the_cross_entropy_each_and_reports_its_accuracy(
     assert accuracy.item() == pytest.approx((3 / 4 + 3 / 4) / 2)
     assert not accuracy.requires_grad
     assert set(terms) == {"real", "fake", REPORTED + "accuracy"}
+
+
+OBJECTIVES = {
+    "non-saturating": losses.NON_SATURATING,
+    "saturating": losses.SATURATING,
+    "least squares": losses.LEAST_SQUARES,
+    "wasserstein": losses.WASSERSTEIN,
+    "hinge": losses.HINGE,
+}
+
+
+def total(terms):
+    return sum(term for name, term in terms.items() if not name.startswith(REPORTED))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
+def test_every_critic_wants_real_up_and_made_down_and_every_generator_made_up(objective):
+    on_real = torch.full((3,), 0.4, requires_grad=True)
+    on_fake = torch.full((3,), 0.4, requires_grad=True)
+    total(objective.critic(on_real, on_fake)).backward()
+    assert (on_real.grad < 0).all()
+    assert (on_fake.grad > 0).all()
+    on_fake.grad = None
+    objective.generator(on_fake).backward()
+    assert (on_fake.grad < 0).all()
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
+def test_a_critic_is_right_about_all_or_none(objective):
+    high, low = torch.full((3,), 2.0), torch.full((3,), -1.0)
+    assert objective.critic(high, low)[REPORTED + "accuracy"].item() == 1
+    assert objective.critic(low, high)[REPORTED + "accuracy"].item() == 0
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
+def test_objectives_are_float32_for_half_precision_logits(objective):
+    logits = torch.tensor([-2.0, 0.25], dtype=torch.bfloat16)
+    terms = objective.critic(logits, -logits) | {"generator": objective.generator(logits)}
+    assert {term.dtype for term in terms.values()} == {torch.float32}
+
+
+def test_least_squares_labels_are_one_for_real_and_zero_for_made():
+    ones, zeros = torch.ones(4), torch.zeros(4)
+    assert total(losses.squares_apart(ones, zeros)).item() == 0
+    assert total(losses.squares_apart(zeros, ones)).item() == 1
+    assert losses.LEAST_SQUARES.generator(ones).item() == 0
+    assert losses.LEAST_SQUARES.generator(zeros).item() == 0.5
+
+
+def test_the_wasserstein_terms_are_the_difference_of_the_mean_scores():
+    terms = losses.scores_apart(torch.tensor([3.0, 5.0]), torch.tensor([1.0, -2.0]))
+    assert total(terms).item() == pytest.approx(-0.5 - 4)
+
+
+def test_beyond_its_margin_the_hinge_has_nothing_to_say():
+    assert total(losses.margins_apart(torch.tensor([1.5]), torch.tensor([-1.0]))).item() == 0
+    assert total(losses.margins_apart(torch.tensor([0.5]), torch.tensor([0.0]))).item() == 1.5
+
+
+def linear(steepness):
+    """A critic whose slope has the same size everywhere."""
+    direction = torch.full((3, 4, 4), steepness / 48**0.5)
+    return lambda pictures: (pictures * direction).sum((1, 2, 3))
+
+
+@pytest.mark.parametrize("steepness", [0.0, 0.5, 1.0, 3.0])
+def test_the_penalty_is_the_squared_distance_of_the_slope_from_one(steepness):
+    pair = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
+    found = losses.gradient_penalty(linear(steepness), *pair)
+    assert found.item() == pytest.approx((steepness - 1) ** 2, abs=1e-4)
+
+
+def test_the_penalty_looks_between_each_pair_of_pictures():
+    on, to, seen = torch.zeros(64, 3, 4, 4), torch.ones(64, 3, 4, 4), []
+    losses.gradient_penalty(lambda x: seen.append(x.detach()) or x.sum((1, 2, 3)), on, to)
+    share = seen[0][:, 0, 0, 0]
+    assert torch.equal(seen[0], share.view(-1, 1, 1, 1).expand_as(on))
+    assert share.min() < 0.2
+    assert share.max() > 0.8
+
+
+def test_the_penalty_reaches_the_critics_weights_and_stays_float32_under_autocast():
+    critic = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3),
+        torch.nn.LeakyReLU(0.2),
+        torch.nn.Flatten(),
+        torch.nn.Linear(16, 1),
+    )
+    inner = []
+    critic[0].register_forward_hook(lambda *call: inner.append(call[2].dtype))
+    pair = torch.rand(5, 3, 4, 4), torch.rand(5, 3, 4, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = losses.gradient_penalty(critic, *pair)
+    assert inner == [torch.float32]
+    assert found.dtype == torch.float32
+    found.backward()
+    assert critic[0].weight.grad is not None
+    assert critic[0].weight.grad.abs().sum() > 0
+
+
+def test_a_critic_with_no_slope_at_all_has_a_gradient_that_is_a_number():
+    weight = torch.zeros(1, requires_grad=True)
+    pair = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
+    losses.gradient_penalty(lambda x: (x * weight).sum((1, 2, 3)), *pair).backward()
+    assert weight.grad is not None
+    assert weight.grad.isfinite().all()

@@ -132,7 +132,7 @@ def test_any_multiple_of_16_from_32_to_128_works(name, size):
     batch = Batch(torch.rand(2, 3, size, size), torch.ones(2, 1, size, size))
     assert model.fill(batch.known, batch.mask).shape == batch.image.shape
     if name == "dcgan":
-        assert model.critic(batch.image).shape == (2,)
+        assert model.critic(batch.image, batch.mask).shape == (2,)
 
 
 def test_cnn_reconstructs_and_has_no_adversary():

@@ -61,14 +61,14 @@ class CNN(Inpainter):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.network = nets.EncoderDecoder(
+        self.generator = nets.EncoderDecoder(
             4, config.width, lambda: nn.LeakyReLU(0.2), nn.ReLU, dropout=config.dropout
         )
         nets.initialise(self)
 
     def fill(self, known: Tensor, mask: Tensor) -> Tensor:
         """Predict the whole picture in one pass."""
-        return self.network(nets.with_mask(known, mask))
+        return self.generator(nets.with_mask(known, mask))
 
     def updates(self) -> list[Update]:
         """One: all weights, down the reconstruction error."""

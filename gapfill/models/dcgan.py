@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,8 @@ class DCGAN(Adversarial):
         read="the paper, which gives no weights; Radford et al. 2016",
     )
     multiple = 16
+    critic_norm: ClassVar[bool] = True
+    """Whether the discriminator has BatchNorm."""
 
     @dataclass(frozen=True)
     class Config:
@@ -51,6 +53,8 @@ class DCGAN(Adversarial):
             l2: weight of the content loss's mean squared error in the hole.
             gradient: weight of the gradient loss, in the hole and two pixels around it.
             adversarial: weight of the prior loss.
+            critics: what is discriminated: whole composites (`global`), the part around the hole
+                (`local`), or both, each by a network of its own.
         """
 
         size: Annotated[int, Range(32, 128, 16)] = 64
@@ -64,6 +68,7 @@ class DCGAN(Adversarial):
         l2: Annotated[float, Range(0)] = 2.0
         gradient: Annotated[float, Range(0)] = 0.1
         adversarial: Annotated[float, Range(0)] = 0.0015
+        critics: nets.View = "global"
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -73,8 +78,17 @@ class DCGAN(Adversarial):
         self.generator = nets.EncoderDecoder(
             3 if paper else 4, config.width, act, act, norm_first=True, dropout=config.dropout
         )
-        self.critic = nets.Critic(config.size, config.critic_width, critic_act)
+        self.critic = nets.Critics(
+            lambda size: nets.Critic(size, config.critic_width, critic_act, self.critic_norm),
+            config.size,
+            config.critics,
+        )
         nets.initialise(self)
+
+    @property
+    def objective(self) -> losses.Objective:
+        """The saturating one in the paper's words."""
+        return losses.SATURATING if self.config.recipe == "paper" else losses.NON_SATURATING
 
     def fill(self, known: Tensor, mask: Tensor) -> Tensor:
         """Predict the whole picture in one pass."""
@@ -84,13 +98,11 @@ class DCGAN(Adversarial):
 
     def loss(self, batch: Batch) -> Terms:
         """Content, gradient and prior loss."""
-        config, filled = self.config, self.filled(batch)
+        config, filled, adversarial = self.config, self.filled(batch), self.fooling(batch)
         around = torch.maximum(batch.mask, masks.ring(batch.mask, 2))
-        logits = self.critic(batch.paste(filled))
-        fool = losses.saturating if config.recipe == "paper" else losses.real
         return {
             "l1": config.l1 * losses.l1(filled, batch.image, batch.mask),
             "l2": config.l2 * losses.l2(filled, batch.image, batch.mask),
             "gradient": config.gradient * losses.gradient(filled, batch.image, around),
-            "adversarial": config.adversarial * fool(logits),
+            "adversarial": config.adversarial * adversarial,
         }

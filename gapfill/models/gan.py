@@ -66,16 +66,20 @@ class GAN(Adversarial):
             nets.upsample(2 * w, w, nn.ReLU()),
             nets.upsample(w, 3, nn.Tanh()),
         )
-        self.critic = nn.Sequential(
+        self.critic = nets.Critics(self.make_critic, config.size)
+        nets.initialise_relu(self)
+
+    def make_critic(self, size: int) -> nn.Module:
+        """A discriminator of pictures of a side: pooling, dense layers, one logit."""
+        w = self.config.width
+        return nn.Sequential(
             nets.pooled((3, w, 2 * w, 4 * w, 8 * w), nn.ReLU),
             nn.Flatten(),
-            nn.Linear(code, 256),
+            nn.Linear(8 * w * (size // 16) ** 2, 256),
             nn.ReLU(),
             nn.Linear(256, 1),
             nn.Flatten(0),
         )
-
-        nets.initialise_relu(self)
 
     def fill(self, known: Tensor, mask: Tensor) -> Tensor:
         """Predict the whole picture in one pass."""
@@ -84,8 +88,7 @@ class GAN(Adversarial):
     def loss(self, batch: Batch) -> Terms:
         """L1 in the hole and the non-saturating adversarial loss."""
         config, filled = self.config, self.filled(batch)
-        logits = self.critic(batch.paste(filled))
         return {
             "l1": config.l1 * losses.l1(filled, batch.image, batch.mask),
-            "adversarial": config.adversarial * losses.real(logits),
+            "adversarial": config.adversarial * self.fooling(batch),
         }

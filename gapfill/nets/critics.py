@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from gapfill.nets.convolution import Conv2d
-from gapfill.nets.layers import down
+from gapfill.nets.crops import crop_around
+from gapfill.nets.layers import convolution, down
+
+View = Literal["global", "local", "both"]
+"""What a critic judges: the whole picture, the part around the hole, or each by a critic."""
 
 
 class Critic(nn.Sequential):
@@ -35,3 +41,64 @@ class Critic(nn.Sequential):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002, the parent's name
         """Logits [N] of pictures [N, 3, S, S] in [-1, 1]."""
         return super().forward(input).flatten()
+
+
+class Critics(nn.ModuleDict):
+    """A critic of the whole picture, `global`, or of the part around the hole, `local`, or both.
+
+    Source: the global and the local discriminator of Li et al. 2017 and Iizuka et al. 2017.
+
+    Args:
+        make: makes a critic for pictures of a side.
+        size: side of the whole pictures.
+        view: which.
+    """
+
+    def __init__(self, make: Callable[[int], nn.Module], size: int, view: View = "global") -> None:
+        sides = {"global": size, "local": size // 2}
+        chosen = sides if view == "both" else (view,)
+        super().__init__({name: make(sides[name]) for name in chosen})
+
+    def forward(self, pictures: Tensor, masks: Tensor) -> Tensor:
+        """Logits [N], or [2N] of two critics, whose mean loss is the mean of their losses."""
+        return torch.cat([self.judge(view, pictures, masks) for view in self])
+
+    def judge(self, view: str, pictures: Tensor, masks: Tensor) -> Tensor:
+        """Logits [N] of one of the critics."""
+        return self[view](pictures if view == "global" else crop_around(pictures, masks))
+
+
+class _Features(nn.Sequential):
+    """Five-pixel convolutions of stride 2 and a dense layer: what one eye of the critic sees."""
+
+    def __init__(self, size: int, width: int, depth: int) -> None:
+        channels = [3, *(width * min(2**step, 8) for step in range(depth))]
+        side = -(-size // 2**depth)
+        super().__init__(
+            *(convolution(channels[n], channels[n + 1], 5, 2) for n in range(depth)),
+            nn.Flatten(),
+            nn.Linear(channels[-1] * side**2, 16 * width),
+            nn.ReLU(),
+        )
+
+
+class TwoEyed(nn.Module):
+    """One logit from features of the whole picture and of the part around its hole.
+
+    Source: Iizuka et al. 2017.
+
+    Args:
+        size: side of the whole pictures.
+        width: channels after the first convolutions.
+    """
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self.whole = _Features(size, width, depth=5)
+        self.part = _Features(size // 2, width, depth=4)
+        self.logit = nn.Linear(32 * width, 1)
+
+    def forward(self, pictures: Tensor, masks: Tensor) -> Tensor:
+        """Logits [N]."""
+        part = crop_around(pictures, masks)
+        return self.logit(torch.cat([self.whole(pictures), self.part(part)], 1)).flatten()

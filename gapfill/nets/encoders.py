@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from gapfill.nets.convolution import Conv2d
-from gapfill.nets.layers import BatchNorm2d, down, up
+from gapfill.nets.layers import BatchNorm2d, down, plain, up
 
 
 class EncoderDecoder(nn.Sequential):
@@ -48,3 +49,53 @@ class EncoderDecoder(nn.Sequential):
             up(2 * w, w, decode()),
             up(w, 3, nn.Tanh(), norm=False),
         )
+
+
+class Unpooling(nn.Module):
+    """VGG's first stages, two dense layers, and stages that put each maximum back in its place.
+
+    Args:
+        size: side of the pictures, a multiple of 16.
+        width: channels after the first convolution.
+    """
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        w, side = width, size // 16
+        code = 8 * w * side**2
+        self.encoder = nn.ModuleList(
+            [
+                plain(3, w, w),
+                plain(w, 2 * w, 2 * w),
+                plain(2 * w, 4 * w, 4 * w),
+                plain(4 * w, 8 * w, 8 * w, 8 * w, 8 * w),
+            ]
+        )
+        self.dense = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(code, code // 4),
+            nn.ReLU(),
+            nn.Linear(code // 4, code),
+            nn.ReLU(),
+            nn.Unflatten(1, (8 * w, side, side)),
+        )
+        self.decoder = nn.ModuleList(
+            [
+                plain(8 * w, 2 * w, 2 * w, 2 * w, 4 * w),
+                plain(4 * w, 2 * w, 2 * w),
+                plain(2 * w, 2 * w, w),
+                plain(w, w, w),
+            ]
+        )
+        self.last = nn.Sequential(nn.Conv2d(w, 3, 3, 1, 1), nn.Tanh())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pictures [N, 3, S, S] in [-1, 1] of pictures."""
+        places = []
+        for each in self.encoder:
+            x, place = F.max_pool2d(each(x), (2, 2), return_indices=True)
+            places.append(place)
+        x = self.dense(x)
+        for each in self.decoder:
+            x = each(F.max_unpool2d(x, places.pop(), (2, 2)))
+        return self.last(x)

@@ -40,6 +40,18 @@ class BatchNorm2d(nn.BatchNorm2d):
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(input.dtype)
 
 
+def convolution(
+    inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1
+) -> nn.Sequential:
+    """Convolution that keeps the side but for its stride, BatchNorm, ReLU."""
+    padding = dilation * (kernel // 2)
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False),
+        BatchNorm2d(outputs),
+        nn.ReLU(),
+    )
+
+
 def down(inputs: int, outputs: int, act: nn.Module, norm: bool = True) -> nn.Sequential:
     """Halve the resolution: convolution k4 s2 p1, BatchNorm, activation."""
     convolution = Conv2d(inputs, outputs, 4, 2, 1, bias=not norm)
@@ -62,6 +74,14 @@ def pooled(channels: Sequence[int], act: Callable[[], nn.Module]) -> nn.Sequenti
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(channels):
         layers += [Conv2d(inputs, outputs, 3, 1, 1), act(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers)
+
+
+def plain(*channels: int) -> nn.Sequential:
+    """Convolutions k3 s1 p1 with ReLU, one for each pair of `channels`."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(channels):
+        layers += [nn.Conv2d(inputs, outputs, 3, 1, 1), nn.ReLU()]
     return nn.Sequential(*layers)
 
 

@@ -60,8 +60,9 @@ class History:
         if role == "validation":
             return {k: v for k, v in self.curves.items() if k == "val/hole_psnr"}
         players = {k[: -len("/loss")]: v for k, v in self.curves.items() if k.endswith("/loss")}
-        against = {"critic", "discriminator"}
-        return {k: v for k, v in players.items() if (k in against) == (role == "discriminator")}
+        against = ("critic", "discriminator")  # and "local_critic", where there are several
+        wanted = role == "discriminator"
+        return {k: v for k, v in players.items() if k.endswith(against) == wanted}
 
 
 def check(results: dict[str, Any], where: str = "results") -> dict[str, Any]:
