@@ -42,8 +42,9 @@ class Inpainter(nn.Module, ABC):
     """Checks of `gapfill.testing` that this model cannot pass, with the reason."""
     stochastic: ClassVar[bool] = False
     """Whether another seed gives another fill."""
-    multiple: ClassVar[int | None] = None
-    """Sides it takes: any multiple of this; None means `config.size` alone."""
+    multiple: int | None = None
+    """Sides it takes: any multiple of this; None means `config.size` alone. Where that depends on
+    settings, `__init__` says it for the one model."""
 
     def __init__(self, config: Any) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -37,6 +38,11 @@ class BatchNorm2d(nn.BatchNorm2d):
             self.running_var.lerp_(variance * (count / (count - 1)), momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(input.dtype)
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """GroupNorm over eight groups, or as many as divide the channels."""
+    return nn.GroupNorm(math.gcd(8, channels), channels)
 
 
 def down(inputs: int, outputs: int, act: nn.Module, norm: bool = True) -> nn.Sequential:
