@@ -6,6 +6,8 @@ same whatever its neighbours' masks are and however the batch is divided over pr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -47,6 +49,15 @@ def gradient(filled: Tensor, image: Tensor, weight: Tensor) -> Tensor:
         (error[..., 1:, :] - error[..., :-1, :]).abs(), weight[..., 1:, :] * weight[..., :-1, :]
     )
     return x + y
+
+
+def matching(made: Sequence[Tensor], image: Sequence[Tensor]) -> Tensor:
+    """Mean squared distance between feature maps of made and of true pictures, over the maps.
+
+    Source: the feature matching of Salimans et al. 2016 and Wang et al. 2018, with L2.
+    """
+    distances = [F.mse_loss(a.float(), b.float()) for a, b in zip(made, image, strict=True)]
+    return torch.stack(distances).mean()
 
 
 def real(logits: Tensor, target: float = 1.0) -> Tensor:

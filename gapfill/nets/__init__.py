@@ -3,6 +3,7 @@
 from gapfill.nets.backbones import Backbone
 from gapfill.nets.critics import Critic
 from gapfill.nets.encoders import EncoderDecoder
+from gapfill.nets.ffc import FFCBlock
 from gapfill.nets.initial import initialise, initialise_relu
 from gapfill.nets.layers import (
     BatchNorm2d,
@@ -13,6 +14,7 @@ from gapfill.nets.layers import (
     upsample,
     with_mask,
 )
+from gapfill.nets.patches import PatchCritic
 from gapfill.nets.unet import UNet
 
 __all__ = [
@@ -20,6 +22,8 @@ __all__ = [
     "BatchNorm2d",
     "Critic",
     "EncoderDecoder",
+    "FFCBlock",
+    "PatchCritic",
     "UNet",
     "down",
     "group_norm",
