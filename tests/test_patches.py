@@ -108,9 +108,7 @@ def test_matching_is_the_mean_over_the_maps():
 
 
 def test_gates_close_what_they_are_told_to():
-    from gapfill.models.gated import GatedConv
-
-    layer = GatedConv(3, 5)
+    layer = nets.GatedConv(3, 5)
     with torch.no_grad():
         layer.both.weight[5:] = 0
         layer.both.bias[5:] = -100

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -42,13 +41,6 @@ class HoleFlow(Inpainter):
         """What the network looks at: the state in the hole, what is known around it, the mask."""
         del centre
         return nets.with_mask(known + z * mask, mask)
-
-    def selection(self, scores: Mapping[str, float]) -> float:
-        """Hole PSNR, less 10 dB for each unit of sharpness that is missing or too much.
-
-        PSNR alone would choose a flow that has not learnt to leave the mean.
-        """
-        return scores["hole_psnr"] - 10 * abs(1 - scores["sharpness"])
 
     def fill(self, known: Tensor, mask: Tensor) -> Tensor:
         """Follow the flow from noise, the same for each picture, to the end of the line."""

@@ -16,25 +16,6 @@ from gapfill.registry import register
 from gapfill.types import REPORTED, Batch, Terms
 
 
-class GatedConv(nn.Module):
-    """A convolution whose every output is multiplied by a gate in [0, 1] of its own.
-
-    Source: Yu et al. 2019, equation 3, with ELU as there.
-    """
-
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1
-    ) -> None:
-        super().__init__()
-        padding = dilation * (kernel - 1) // 2
-        self.both = nn.Conv2d(inputs, 2 * outputs, kernel, stride, padding, dilation)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, inputs, H, W] to [N, outputs, H / stride, W / stride]."""
-        features, gate = self.both(x).chunk(2, 1)
-        return F.elu(features) * gate.sigmoid()
-
-
 @register("gated")
 class Gated(Adversarial):
     """DeepFill v2's coarse network: gated convolutions, SN-PatchGAN, made for free-form holes.
@@ -80,17 +61,17 @@ class Gated(Adversarial):
         super().__init__(config)
         w = config.width
         self.generator = nn.Sequential(
-            GatedConv(4, w, 5),
-            GatedConv(w, 2 * w, stride=2),
-            GatedConv(2 * w, 2 * w),
-            GatedConv(2 * w, 4 * w, stride=2),
-            *(GatedConv(4 * w, 4 * w, dilation=d) for d in (1, 1, 2, 4, 8, 1, 1)),
+            nets.GatedConv(4, w, 5),
+            nets.GatedConv(w, 2 * w, stride=2),
+            nets.GatedConv(2 * w, 2 * w),
+            nets.GatedConv(2 * w, 4 * w, stride=2),
+            *(nets.GatedConv(4 * w, 4 * w, dilation=d) for d in (1, 1, 2, 4, 8, 1, 1)),
             nn.Upsample(scale_factor=2),
-            GatedConv(4 * w, 2 * w),
-            GatedConv(2 * w, 2 * w),
+            nets.GatedConv(4 * w, 2 * w),
+            nets.GatedConv(2 * w, 2 * w),
             nn.Upsample(scale_factor=2),
-            GatedConv(2 * w, w),
-            GatedConv(w, w // 2),
+            nets.GatedConv(2 * w, w),
+            nets.GatedConv(w, w // 2),
             nn.Conv2d(w // 2, 3, 3, padding=1),
             nn.Tanh(),
         )

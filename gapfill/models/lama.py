@@ -34,7 +34,6 @@ class LaMa(Adversarial):
         read="recalled; no reproduction, since the perceptual loss is left out",
     )
     multiple = 16
-    critic: nets.PatchCritic  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @dataclass(frozen=True)
     class Config:
@@ -108,6 +107,7 @@ class LaMa(Adversarial):
     def loss(self, batch: Batch) -> Terms:
         """L1 around the hole and in it, the adversarial loss, and the critic's features."""
         config, filled = self.config, self.filled(batch)
+        assert isinstance(self.critic, nets.PatchCritic)
         made = self.critic.maps(batch.paste(filled), batch.mask)
         with torch.no_grad():
             real = self.critic.maps(batch.image, batch.mask)

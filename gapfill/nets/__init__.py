@@ -4,6 +4,7 @@ from gapfill.nets.backbones import Backbone
 from gapfill.nets.critics import Critic
 from gapfill.nets.encoders import EncoderDecoder
 from gapfill.nets.ffc import FFCBlock
+from gapfill.nets.gated import GatedConv
 from gapfill.nets.initial import initialise, initialise_relu
 from gapfill.nets.layers import (
     BatchNorm2d,
@@ -23,6 +24,7 @@ __all__ = [
     "Critic",
     "EncoderDecoder",
     "FFCBlock",
+    "GatedConv",
     "PatchCritic",
     "UNet",
     "down",

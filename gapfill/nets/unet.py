@@ -173,6 +173,6 @@ class UNet(nn.Module):
         features = self.encoder(x, code)
         x = self.bottom(features[-1], code)
         for narrow, block, beside in zip(self.narrow, self.blocks, features[-2::-1], strict=True):
-            x = F.interpolate(narrow(x), size=beside.shape[-2:], mode="nearest")
+            x = F.interpolate(narrow(x), size=beside.shape[-2:])
             x = block(torch.cat([x, beside], 1), code)
         return self.head(x)
