@@ -123,3 +123,15 @@ def test_an_encoder_that_does_not_fit_is_refused_in_one_line(encoder, message):
 def test_a_size_that_the_encoder_cannot_halve_is_refused():
     with pytest.raises(UsageError, match="'resnet10t' gives 48×48 pictures"):
         unet(encoder="resnet10t", size=48)
+
+
+def test_dropout_hides_what_sees_past_the_hole_and_nothing_finer():
+    net = nets.UNet(4, 4, dropout=0.5)
+    shares = dict(zip(net.encoder.reductions, (hide.p for hide in net.hide), strict=True))
+    assert shares == {2: 0.0, 4: 0.0, 8: 0.5, 16: 0.5}
+    picture = torch.rand(2, 4, 32, 32)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    assert not torch.equal(net(picture), net(picture))
+    net.eval()
+    assert torch.equal(net(picture), net(picture))

@@ -45,7 +45,7 @@ class HoleFlow(Inpainter):
     def fill(self, known: Tensor, mask: Tensor) -> Tensor:
         """Follow the flow from noise, the same for each picture, to the end of the line."""
         centre, steps = self.centre(known, mask), self.config.steps
-        z = centre + self.noise * torch.randn_like(known[:1])
+        z = centre + self.noise * torch.randn(1, *known.shape[1:], device=known.device)
         for step in range(steps):
             time = known.new_full((len(known),), step / steps)
             z = z + (self.end(z, time, known, mask, centre) - z) / (steps - step)

@@ -46,7 +46,7 @@ class Flow(HoleFlow):
             steps: Euler steps from noise to picture; more are sharper and slower.
             lr: learning rate of AdamW.
             weight_decay: of AdamW.
-            dropout: share of the bottleneck's feature maps that training hides.
+            dropout: share of the coarse feature maps that training hides.
         """
 
         size: Annotated[int, Range(32, 128, 16)] = 64

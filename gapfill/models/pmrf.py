@@ -49,7 +49,7 @@ class PMRF(HoleFlow):
             steps: Euler steps from the mean to the fill; more are sharper and slower.
             lr: learning rate of AdamW.
             weight_decay: of AdamW.
-            dropout: share of the mean's bottleneck that training hides.
+            dropout: share of the mean's coarse feature maps that training hides.
         """
 
         size: Annotated[int, Range(32, 128, 16)] = 64
@@ -74,8 +74,9 @@ class PMRF(HoleFlow):
             return self.mean(nets.with_mask(known, mask)).float()
 
     def seen(self, z: Tensor, known: Tensor, mask: Tensor, centre: Tensor) -> Tensor:
-        """The mean beside the state, since the state loses sight of it on its way."""
-        return torch.cat([super().seen(z, known, mask, centre), centre], 1)
+        """The mean, and beside it how far the state is from it, in a size that layers can see."""
+        mean = nets.with_mask(known + centre * mask, mask)
+        return torch.cat([mean, (z - centre) / self.spread * mask], 1)
 
     def updates(self) -> list[Update]:
         """Two phases: the mean, then the flow from it."""

@@ -45,8 +45,8 @@ class UNet(Inpainter):
             weight_decay: of AdamW.
             l1: weight of the mean absolute error in the hole.
             l2: weight of the mean squared error in the hole.
-            dropout: share of the bottleneck's feature maps that training hides; without it a few
-                thousand faces are learnt by heart within minutes.
+            dropout: share of the coarse feature maps that training hides; without it a few thousand
+                faces are learnt by heart within minutes.
         """
 
         size: Annotated[int, Range(32, 256, 16)] = 64

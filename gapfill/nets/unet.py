@@ -21,19 +21,16 @@ class Residual(nn.Module):
         inputs: channels of what comes in.
         outputs: channels of what goes out.
         code: length of the code that scales and shifts the second normalisation; 0 for none.
-        dropout: share of the feature maps that training hides.
     """
 
-    def __init__(self, inputs: int, outputs: int, code: int = 0, dropout: float = 0.0) -> None:
+    def __init__(self, inputs: int, outputs: int, code: int = 0) -> None:
         super().__init__()
         self.first = nn.Sequential(
             group_norm(inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1)
         )
         self.norm = group_norm(outputs)
         self.modulate = nn.Linear(code, 2 * outputs) if code else None
-        self.second = nn.Sequential(
-            nn.SiLU(), nn.Dropout2d(dropout), nn.Conv2d(outputs, outputs, 3, padding=1)
-        )
+        self.second = nn.Sequential(nn.SiLU(), nn.Conv2d(outputs, outputs, 3, padding=1))
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
         nn.init.zeros_(self.second[-1].weight)  # pyright: ignore[reportArgumentType]
 
@@ -129,7 +126,8 @@ class UNet(nn.Module):
         width: channels at half resolution; each level below has twice as many, up to eight times.
         outputs: channels that go out, of any size: there is no last activation.
         timed: whether `forward` takes a time, which scales and shifts every block's features.
-        dropout: share of the bottleneck's feature maps that training hides.
+        dropout: share of the encoder's feature maps that training hides, at an eighth of the side
+            and below, where a map sees past the hole: nothing learnt by heart gets round it.
         encoder: gives feature maps in place of the own encoder; it has `channels` and
             `reductions`, from the finest, and is not timed.
     """
@@ -152,7 +150,10 @@ class UNet(nn.Module):
         )
         channels, reductions = self.encoder.channels, self.encoder.reductions
         widths = [width * min(reduction // 2, 8) for reduction in reductions]
-        self.bottom = Residual(channels[-1], widths[-1], code, dropout)
+        self.hide = nn.ModuleList(
+            nn.Dropout2d(dropout if reduction >= 8 else 0.0) for reduction in reductions
+        )
+        self.bottom = Residual(channels[-1], widths[-1], code)
         self.narrow = nn.ModuleList(
             nn.Conv2d(below, here, 1) for below, here in pairwise(widths[::-1])
         )
@@ -170,7 +171,8 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
         """[N, inputs, H, W] to [N, outputs, H, W]; `time` is [N], in [0, 1]."""
         code = self.time(time) if self.time is not None and time is not None else None
-        features = self.encoder(x, code)
+        maps = self.encoder(x, code)
+        features = [hide(each) for hide, each in zip(self.hide, maps, strict=True)]
         x = self.bottom(features[-1], code)
         for narrow, block, beside in zip(self.narrow, self.blocks, features[-2::-1], strict=True):
             x = F.interpolate(narrow(x), size=beside.shape[-2:])
