@@ -54,9 +54,9 @@ class PMRF(HoleFlow):
 
         size: Annotated[int, Range(32, 128, 16)] = 64
         width: Annotated[int, Range(4, 256)] = 32
-        mean_share: Annotated[float, Range(0.01, 0.99)] = 0.5
+        mean_share: Annotated[float, Range(0.01, 0.99)] = 0.4
         sigma: Annotated[float, Range(1e-3, 1)] = 0.1
-        steps: Annotated[int, Range(1, 1000)] = 10
+        steps: Annotated[int, Range(1, 1000)] = 5
         lr: Annotated[float, Range(1e-7, 1)] = 1e-3
         weight_decay: Annotated[float, Range(0)] = 0.01
         dropout: Annotated[float, Range(0, 0.9)] = 0.3
