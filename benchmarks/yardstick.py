@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import gapfill
 from gapfill.data.faces import generate
-from gapfill.nets.convolution import Conv2d, ConvTranspose2d
+from gapfill.nets.products import Conv2d, ConvTranspose2d
 
 
 def write_jpegs(folder: Path, count: int) -> None:

@@ -93,7 +93,7 @@ class Filler:
             )
         image = image.to(self.device, non_blocking=True)
         mask = mask.to(self.device, torch.float32, non_blocking=True)
-        with self.model.noise(seed):
+        with self.model.seeding(seed):
             return self._paint(image, mask.expand(len(image), -1, -1, -1))
 
     @torch.no_grad()

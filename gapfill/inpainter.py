@@ -44,8 +44,9 @@ class Inpainter(nn.Module, ABC):
     """Checks of `gapfill.testing` that this model cannot pass, with the reason."""
     stochastic: ClassVar[bool] = False
     """Whether another seed gives another fill."""
-    multiple: ClassVar[int | None] = None
-    """Sides it takes: any multiple of this; None means `config.size` alone."""
+    multiple: int | None = None
+    """Sides it takes: any multiple of this; None means `config.size` alone. Where that depends on
+    settings, `__init__` says it for the one model."""
     watched: ClassVar[int | None] = None
     """How many validation pictures a run is watched on, fewer where a fill is slow; None: all."""
 
@@ -119,11 +120,11 @@ class Inpainter(nn.Module, ABC):
         self.check_size(*image.shape[-2:])
         mask = check_mask(mask, image)
         self.require_training()
-        with evaluating(self), self.noise(seed):
+        with evaluating(self), self.seeding(seed):
             filled = self.paint(image.to(self.device), mask.to(self.device))
         return filled.to(image.device)
 
-    def noise(self, seed: int) -> AbstractContextManager[None]:
+    def seeding(self, seed: int) -> AbstractContextManager[None]:
         """Inside the block, the random numbers that `seed` names, if the model draws any."""
         return seeded(mix(seed, "inpaint"), self.device) if self.stochastic else nullcontext()
 

@@ -6,7 +6,7 @@ same whatever its neighbours' masks are and however the batch is divided over pr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -51,6 +51,15 @@ def gradient(filled: Tensor, image: Tensor, weight: Tensor) -> Tensor:
         (error[..., 1:, :] - error[..., :-1, :]).abs(), weight[..., 1:, :] * weight[..., :-1, :]
     )
     return x + y
+
+
+def matching(made: Sequence[Tensor], image: Sequence[Tensor]) -> Tensor:
+    """Mean squared distance between feature maps of made and of true pictures, over the maps.
+
+    Source: the feature matching of Salimans et al. 2016 and Wang et al. 2018, with L2.
+    """
+    distances = [F.mse_loss(a.float(), b.float()) for a, b in zip(made, image, strict=True)]
+    return torch.stack(distances).mean()
 
 
 def real(logits: Tensor, target: float = 1.0) -> Tensor:
@@ -151,8 +160,21 @@ HINGE = Objective(margins_apart, score)
 """Source: Lim and Ye 2017, "Geometric GAN"."""
 
 
-# Compiled code cannot be differentiated twice: in a compiled loss the penalty stays as it is.
+# Compiled code cannot be differentiated twice: in a compiled loss this stays as it is.
 @torch.compiler.disable(recursive=True)
+def with_slope(critic: Callable[[Tensor], Tensor], pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """A critic's logits, and their slope [N, 3, H, W] at the pictures, in float32.
+
+    The slope can be differentiated again: penalties are made of it. R1 is its square (Mescheder et
+    al. 2018). Full precision is kept since a penalty is the square of a sum of small gradients.
+    """
+    with torch.autocast(pictures.device.type, enabled=False):
+        given = pictures.detach().float().requires_grad_()
+        logits = critic(given)
+        (slope,) = torch.autograd.grad(logits.sum(), given, create_graph=True)
+    return logits, slope
+
+
 def gradient_penalty(critic: Callable[[Tensor], Tensor], on: Tensor, to: Tensor) -> Tensor:
     """How far the critic's slope is from 1, at a random place between pairs of pictures.
 
@@ -165,10 +187,8 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], on: Tensor, to: Tensor)
         on: pictures.
         to: as many others.
     """
-    with torch.autocast(on.device.type, enabled=False):
-        share = torch.rand(len(on), 1, 1, 1, device=on.device)
-        between = torch.lerp(on.float(), to.float(), share).detach().requires_grad_()
-        (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-        # The square root has no slope at zero.
-        steepness = (slope.square().sum((1, 2, 3)) + 1e-12).sqrt()
-        return (steepness - 1).square().mean()
+    share = torch.rand(len(on), 1, 1, 1, device=on.device)
+    _, slope = with_slope(critic, torch.lerp(on.float(), to.float(), share))
+    # The square root has no slope at zero.
+    steepness = (slope.square().sum((1, 2, 3)) + 1e-12).sqrt()
+    return (steepness - 1).square().mean()

@@ -164,8 +164,9 @@ def compiled_losses_have_the_same_gradients(model: Inpainter, folder: Path) -> N
         tuple(update for update in updates if update.when(step, len(steps))) for step in steps
     )
     for turn in together:
-        batch = _batch(model)
+        batch, before = _batch(model), deepcopy(model.state_dict())
         eager = [_gradients(update, update.loss, batch) for update in turn]
+        model.load_state_dict(before)  # buffers, such as spectral norms, move at every forward
         batch = _batch(model)
         traced = [_gradients(update, compiled[update.name], batch) for update in turn]
         for update, ones, others in zip(turn, eager, traced, strict=True):

@@ -1,34 +1,46 @@
 """Blocks that several models are made of; nothing here knows a model or a trainer."""
 
+from gapfill.nets.backbones import Backbone
 from gapfill.nets.blend import poisson_blend
 from gapfill.nets.critics import Critic, Critics, TwoEyed, View
 from gapfill.nets.crops import crop_around
 from gapfill.nets.encoders import EncoderDecoder, Unpooling
+from gapfill.nets.ffc import FFCBlock
+from gapfill.nets.gated import GatedConv
 from gapfill.nets.generators import Generator
 from gapfill.nets.initial import initialise, initialise_relu
 from gapfill.nets.layers import (
     BatchNorm2d,
     convolution,
     down,
+    group_norm,
     plain,
     pooled,
     up,
     upsample,
     with_mask,
 )
+from gapfill.nets.patches import PatchCritic
+from gapfill.nets.unet import UNet
 
 __all__ = [
+    "Backbone",
     "BatchNorm2d",
     "Critic",
     "Critics",
     "EncoderDecoder",
+    "FFCBlock",
+    "GatedConv",
     "Generator",
+    "PatchCritic",
     "TwoEyed",
+    "UNet",
     "Unpooling",
     "View",
     "convolution",
     "crop_around",
     "down",
+    "group_norm",
     "initialise",
     "initialise_relu",
     "plain",

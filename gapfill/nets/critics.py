@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from gapfill.nets.convolution import Conv2d
 from gapfill.nets.crops import crop_around
 from gapfill.nets.layers import convolution, down
+from gapfill.nets.products import Conv2d
 
 View = Literal["global", "local", "both"]
 """What a critic judges: the whole picture, the part around the hole, or each by a critic."""

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gapfill.nets.convolution import Conv2d
 from gapfill.nets.layers import BatchNorm2d, down, plain, up
+from gapfill.nets.products import Conv2d
 
 
 class EncoderDecoder(nn.Sequential):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gapfill import ranks
-from gapfill.nets.convolution import Conv2d, ConvTranspose2d
+from gapfill.nets.products import Conv2d, ConvTranspose2d
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -50,6 +51,11 @@ def convolution(
         BatchNorm2d(outputs),
         nn.ReLU(),
     )
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """GroupNorm over eight groups, or as many as divide the channels."""
+    return nn.GroupNorm(math.gcd(8, channels), channels)
 
 
 def down(inputs: int, outputs: int, act: nn.Module, norm: bool = True) -> nn.Sequential:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from gapfill.nets import convolution
-from gapfill.nets.convolution import Conv2d, ConvTranspose2d
+from gapfill.nets import products as module
+from gapfill.nets.products import Conv2d, ConvTranspose2d
 
 LAYERS = {
     "down": (Conv2d, nn.Conv2d, (6, 10, 4, 2, 1), 8),
@@ -30,20 +30,20 @@ def pair(name, bias=True):
 def products(monkeypatch):
     """Every layer as a product, and a count of how many were."""
     made = []
-    real = convolution._matrix
+    real = module._matrix
 
     def counting(weight):
         made.append(weight.shape)
         return real(weight)
 
-    monkeypatch.setattr(convolution, "_matrix", counting)
+    monkeypatch.setattr(module, "_matrix", counting)
     return made
 
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("name", LAYERS)
 def test_result_gradients_and_their_gradients_are_the_parents(name, bias, products, monkeypatch):
-    monkeypatch.setattr(convolution, "_pays", lambda *_: True)
+    monkeypatch.setattr(module, "_pays", lambda *_: True)
     layer, reference, x = pair(name, bias)
     found = []
     for each in (layer, reference):
@@ -59,12 +59,15 @@ def test_result_gradients_and_their_gradients_are_the_parents(name, bias, produc
 
 
 def test_only_the_gradient_that_is_asked_for_is_computed(monkeypatch):
-    monkeypatch.setattr(convolution, "_pays", lambda *_: True)
+    monkeypatch.setattr(module, "_pays", lambda *_: True)
     layer, _, x = pair("down")
     folds = []
-    real = convolution._Fold.apply
+    real = module._Fold.apply
     monkeypatch.setattr(
-        convolution._Fold, "apply", lambda *given: folds.append(1) or real(*given), raising=False
+        module._Fold,
+        "apply",
+        lambda *given: folds.append(1) or real(*given),
+        raising=False,
     )
     layer(x).sum().backward(inputs=[layer.weight])
     assert x.grad is None
