@@ -241,7 +241,6 @@ def _interrupted(model: Inpainter, folder: Path, after: int) -> None:
             return super().block(first, count)
 
     stream = Ending(pictures(model, 8), batch_size=4)
-    stream.ahead = 1
     try:
         model.fit(
             stream,

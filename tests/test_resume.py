@@ -113,7 +113,6 @@ def test_a_signal_finishes_the_step_saves_and_is_resumed(number, code, tmp_path)
 
     model = gapfill.create("cnn", size=32, width=4)
     stream = Interrupting(testing.pictures(model, 24), 4)
-    stream.ahead = 1
     with pytest.raises(
         InterruptedRun, match=r"interrupted at step 12 and saved in .*same"
     ) as caught:

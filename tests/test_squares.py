@@ -120,7 +120,7 @@ def test_the_fast_decoder_gives_pillows_pixels_and_pillows_reasons(crop, monkeyp
 
 def test_the_fast_decoder_takes_plain_jpegs_and_no_others():
     taken = {name for name, data in jpegs().items() if squares._plain_jpeg(data) is not None}
-    assert taken == {"plain.jpg", "no subsampling.jpg", "progressive.jpg"}
+    assert taken == {"plain.jpg", "no subsampling.jpg", "progressive.jpg", "grey.jpg"}
 
 
 def test_halving_rounds_as_pillow_does():

@@ -14,8 +14,9 @@ from gapfill.types import Batch
 class MaskedBatches:
     """Training batches: pictures in [-1, 1] with a mask each, by step.
 
-    What a step sees depends on its number alone. Those of `source.ahead` steps are made together,
-    so that a GPU launches the few dozen kernels of it once for all of them.
+    What a step sees depends on its number alone. On a GPU those of `source.ahead` steps are made
+    together, so that a few dozen kernels are launched once for all of them; a CPU, which would lose
+    them from its caches, makes one step's at a time.
 
     Args:
         source: gives the pictures.
@@ -30,23 +31,23 @@ class MaskedBatches:
         self.kind = kind
         self.seed = mix(seed, "training masks")
         self.device = device
+        self._count = source.ahead if device.type == "cuda" else 1
         self._first = -1
         self._pictures: tuple[Tensor, ...] = ()
         self._masks: tuple[Tensor, ...] = ()
-        self._upload = _Upload(source, device)
+        self._upload = _Upload(source, device, self._count)
 
     def __call__(self, step: int) -> Batch:
         """The batch of `step`, on the device."""
-        place = step % self.source.ahead
+        place = step % self._count
         if step - place != self._first:
             self._load(step - place)
         return Batch(to_network(self._pictures[place]), self._masks[place])
 
     def _load(self, first: int) -> None:
-        count = self.source.ahead
         images = self._upload(first)
-        share = len(images) // count
-        numbers = picture_numbers(first, count, share, self.device)
+        share = len(images) // self._count
+        numbers = picture_numbers(first, self._count, share, self.device)
         drawn = masks.draw(self.kind, numbers, images.shape[-1], self.seed)
         self._pictures, self._masks = images.split(share), drawn.split(share)
         self._first = first
@@ -59,9 +60,10 @@ class _Upload:
     gathered in pinned memory and sent on its way while the present one is used.
     """
 
-    def __init__(self, source: Source, device: torch.device) -> None:
+    def __init__(self, source: Source, device: torch.device, count: int) -> None:
         self.source = source
         self.device = device
+        self._count = count
         self._coming: tuple[int, Tensor] | None = None
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
@@ -69,7 +71,7 @@ class _Upload:
         if self._coming is not None and self._coming[0] == first:
             images = self._coming[1]
         else:
-            images = self.source.block(first, self.source.ahead)
+            images = self.source.block(first, self._count)
             if self._stream is None or images.device.type == "cuda":
                 return images.to(self.device)
             images = self._send(images)
@@ -77,10 +79,9 @@ class _Upload:
         present = torch.cuda.current_stream(self.device)
         present.wait_stream(self._stream)
         images.record_stream(present)
-        if self.source.ahead > 1:
-            following = first + self.source.ahead
-            block = self.source.block(following, self.source.ahead)
-            self._coming = following, self._send(block)
+        if self._count > 1:
+            following = first + self._count
+            self._coming = following, self._send(self.source.block(following, self._count))
         return images
 
     def _send(self, images: Tensor) -> Tensor:
