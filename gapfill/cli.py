@@ -97,11 +97,12 @@ def run_list(options: argparse.Namespace) -> None:
 def run_fit(options: argparse.Namespace) -> None:
     """Train one model as a recipe says, with the command line's changes."""
     from gapfill import masks, ranks
+    from gapfill.compute import resolve_precision
     from gapfill.config import build, plain
     from gapfill.data import Stream, open_table
     from gapfill.randomness import mix, seeded
     from gapfill.recipe import Recipe, read_recipe
-    from gapfill.train import Training
+    from gapfill.train import Training, resolve_mode
 
     is_file = options.model.endswith((".yaml", ".yml"))
     recipe = read_recipe(options.model) if is_file else Recipe(model=options.model)
@@ -115,13 +116,14 @@ def run_fit(options: argparse.Namespace) -> None:
         training |= dict.fromkeys(("epochs", "steps", "budget")) | length
     train = build(Training, training, where="fit")
     device = ranks.start(train.device)
+    how = f"{resolve_precision(train.precision, device)}, {resolve_mode(train.mode, device)}"
     with seeded(mix(train.seed, "weights")):
         model = recipe.create()
     table = open_table(options.data, options.size, options.crop, extra=options.extra)
     out = Path(options.out)
     if ranks.rank() == 0:
         console.say(
-            f"data: {table.describe()} · masks: {recipe.mask} · {device.type}", options.quiet
+            f"data: {table.describe()} · masks: {recipe.mask} · {device.type}, {how}", options.quiet
         )
     model.fit(
         Stream(table.part("train").images, recipe.batch_size, train.seed, flip=recipe.flip),

@@ -92,7 +92,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     from gapfill.config import build
     from gapfill.data import open_table
     from gapfill.errors import UsageError
-    from gapfill.train import Training
+    from gapfill.train import Training, resolve_mode
 
     kinds = tuple(dict.fromkeys(options.masks or [options.mask or "center"]))
     mask = options.mask or kinds[0]
@@ -112,7 +112,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     length = console.given(options, *names)
     settings = console.given(options, "seed", "device", "precision", "mode")
     training = build(Training, length | settings, where="compare")
-    ranks.resolve(training.device)
+    resolve_mode(training.mode, ranks.resolve(training.device))
     entries, left_out = contestants([*baselines(), *options.models], options.size)
     table = open_table(options.data, options.size, options.crop, extra=options.extra)
     if table.generated and not length:

@@ -168,3 +168,13 @@ def test_on_a_gpu_twenty_steps_end_with_the_eager_weights(name, mode):
     settings = {"device": "cuda", "steps": 20, "precision": "fp32"}
     eager, other = fitted(name, mode="eager", **settings), fitted(name, mode=mode, **settings)
     assert apart(eager, other) < 2e-2
+
+
+def test_the_command_line_says_the_mode_and_refuses_what_cannot_be_had(tmp_path, capsys):
+    from gapfill.cli import main
+
+    options = ["fit", "cnn", "--size", "32", "--set", "width=4", "--steps", "2", "--device", "cpu"]
+    assert main([*options, "--out", str(tmp_path / "run")]) == 0
+    assert ", eager" in capsys.readouterr().err
+    assert main([*options, "--mode", "graph", "--out", str(tmp_path / "other")]) == 2
+    assert "--mode graph asked, but it needs a CUDA device." in capsys.readouterr().err

@@ -11,7 +11,7 @@ from gapfill import ranks
 from gapfill.compute import resolve_precision
 from gapfill.data import Table
 from gapfill.recipe import Recipe
-from gapfill.train import Training
+from gapfill.train import Training, resolve_mode
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def headline(plan: Plan) -> str:
     test = f" · scored on {len(plan.test):,} of {plan.test.title}" if elsewhere else ""
     return (
         f"data: {plan.table.describe()}{test} · masks: {_masks(plan.mask, plan.kinds)}, seed 0 · "
-        f"{device.type}, {precision}"
+        f"{device.type}, {precision}, {resolve_mode(plan.training.mode, device)}"
     )
 
 

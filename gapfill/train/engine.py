@@ -173,7 +173,7 @@ def optimizers_of(updates: Sequence[Update]) -> list[Optimizer]:
     return list({id(update.optimizer): update.optimizer for update in updates}.values())
 
 
-def resolve_mode(mode: str, device: torch.device, updates: Sequence[Update]) -> str:
+def resolve_mode(mode: str, device: torch.device, updates: Sequence[Update] = ()) -> str:
     """What `auto` means here: a graph on a GPU that can have one, and PyTorch's calls elsewhere.
 
     On a CPU the time goes into convolutions that compiling does not touch.
