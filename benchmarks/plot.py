@@ -32,26 +32,36 @@ def found(path: Path, test: str) -> list[dict[str, Any]]:
 def steps(axes: Axes, rows: list[dict[str, Any]]) -> None:
     """Training: pictures a second by model, precision and mode."""
     rows = sorted(rows, key=lambda row: (row["model"], row["images_per_second"]))
-    labels = [f"{row['model']}, {row['precision']}, {row['mode']}" for row in rows]
-    bars = axes.barh(labels, [row["images_per_second"] for row in rows], color="#4878a8")
-    axes.bar_label(
-        bars,
-        [f"{row['images_per_second']:.0f}  ({row['share_of_flops']:.0%})" for row in rows],
-        padding=3,
+    # A mode that was timed twice, as itself and as the best, is shown once.
+    once = {f"{row['model']}, {row['precision']}, {row['mode']}": row for row in rows}
+    bars = axes.barh(
+        list(once), [row["images_per_second"] for row in once.values()], color="#4878a8"
     )
-    axes.margins(x=0.2)
+    texts = [
+        f"{row['images_per_second']:.0f} ({row['share_of_flops']:.0%})" for row in once.values()
+    ]
+    axes.bar_label(bars, texts, padding=3)
+    axes.margins(x=0.25)
     axes.set_xlabel("pictures trained a second (share of the measured bf16 ceiling)")
     axes.set_title(f"one training step, batch {rows[0]['images']}, {rows[0]['device']}")
 
 
 def scaling(axes: Axes, rows: list[dict[str, Any]]) -> None:
     """Training of `dcgan`: how pictures a second change with one setting."""
+    usual = [row for row in rows if row["scaled"] == "batch" and row["value"] == 64]
     for what, label in _LABELS.items():
-        line = sorted((row for row in rows if row["scaled"] == what), key=lambda row: row["value"])
-        if line:
-            xs, ys = zip(*((row["value"], row["images_per_second"]) for row in line), strict=True)
-            axes.plot(xs, ys, marker="o", label=label)
-    axes.set(xscale="log", yscale="log", xlabel="value", ylabel="pictures trained a second")
+        # Batch, width and side are 64 each where they are not what is changed.
+        line = [row for row in rows if row["scaled"] == what and row not in usual] + usual
+        points = sorted(
+            (64 if row in usual else row["value"], row["images_per_second"]) for row in line
+        )
+        if points:
+            axes.plot(*zip(*points, strict=True), marker="o", label=label)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log", base=2)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:.0f}")
+    axes.set(xlabel="value", ylabel="pictures trained a second")
     axes.set_title("dcgan, one thing changed at a time")
     axes.legend()
 

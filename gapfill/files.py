@@ -12,7 +12,8 @@ from torch import Tensor
 
 from gapfill import checkpoint, ranks
 from gapfill.errors import UsageError
-from gapfill.inpainter import LARGEST_HOLE, Inpainter, check_mask
+from gapfill.inpainter import Inpainter
+from gapfill.masks.given import LARGEST_HOLE, check_mask
 from gapfill.pictures import read_mask, read_picture
 from gapfill.registry import create, load
 

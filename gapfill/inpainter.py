@@ -12,19 +12,18 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from gapfill import checkpoint, metrics, ranks
+from gapfill import checkpoint, ranks
 from gapfill._version import __version__
 from gapfill.about import About
 from gapfill.config import build, plain
 from gapfill.data.feed import MaskedBatches
 from gapfill.data.stream import check_images, open_source, to_network
 from gapfill.errors import UsageError
+from gapfill.masks.given import check_mask
 from gapfill.randomness import mix, seeded
 from gapfill.train import Trainer, Training
 from gapfill.types import Batch, Update
-
-LARGEST_HOLE = 0.95
-"""The share of a picture above which a mask is taken for one the wrong way round."""
+from gapfill.watcher import Watcher
 
 
 class Inpainter(nn.Module, ABC):
@@ -213,7 +212,9 @@ class Inpainter(nn.Module, ABC):
             folder=folder,
             identity={"model": self.name, "config": plain(self.config), "mask": mask}
             | source.identity(),
-            watch=None if val is None else self._watcher(val, mask, settings.seed, folder),
+            watch=None
+            if val is None
+            else Watcher(val[: self.watched], mask, settings.seed, folder),
             title=self.name,
             quiet=quiet,
         )
@@ -292,35 +293,6 @@ class Inpainter(nn.Module, ABC):
                 f"'{self.name}' has not been trained. Call .fit(loader), or load weights."
             )
 
-    def _watcher(self, val: Tensor, mask: str, seed: int, folder: Path | None) -> Any:
-        """Scores averaged weights on `val` and leaves a sheet of samples in the folder."""
-        from gapfill import masks
-
-        check_images(val)
-        val = val[: self.watched]
-        val = val if val.dtype == torch.uint8 else (val * 255).round().byte()
-        index = torch.arange(len(val))
-        holes = masks.draw(mask, index, val.shape[-1], mix(seed, "validation masks"))
-
-        def watch(model: nn.Module, step: int) -> dict[str, float]:
-            assert isinstance(model, Inpainter)
-            model.trained = True
-            filled = torch.cat(
-                [
-                    model.inpaint(*pair)
-                    for pair in zip(val.split(100), holes.split(100), strict=True)
-                ]
-            )
-            scores = {
-                key: float(metrics.METRICS[key].function(filled, val, holes).mean())
-                for key in ("hole_psnr", "hole_l1", "sharpness")
-            }
-            if folder is not None and step:
-                write_samples(folder / "samples" / f"step-{step:07d}.png", filled, val, holes)
-            return {"score": self.selection(scores)} | scores
-
-        return watch
-
 
 class evaluating:  # noqa: N801, a context manager reads as a word
     """Puts a module into eval mode inside the block and back afterwards."""
@@ -336,65 +308,6 @@ class evaluating:  # noqa: N801, a context manager reads as a word
     def __exit__(self, *error: object) -> None:
         if self.training:
             self.module.train()
-
-
-def check_mask(mask: Any, image: Tensor, cure: str = "invert it: 1 - mask") -> Tensor:
-    """Return the mask as bool [N, 1, H, W] on the pictures' device, or say what is wrong with it.
-
-    Args:
-        mask: what the user handed in.
-        image: the pictures [N, 3, H, W] that it belongs to.
-        cure: what to do about a mask the wrong way round.
-
-    Raises:
-        UsageError: shape, values, a hole of nothing or of nearly everything.
-    """
-    if not isinstance(mask, Tensor):
-        raise UsageError(f"mask must be a tensor [N, 1, H, W]; got {type(mask).__name__}.")
-    if mask.ndim != 4 or mask.shape[1] != 1 or mask.shape[0] not in (1, len(image)):
-        raise UsageError(
-            f"mask must be [{len(image)}, 1, H, W] or [1, 1, H, W]; got {list(mask.shape)}."
-        )
-    if mask.shape[-2:] != image.shape[-2:]:
-        (mh, mw), (h, w) = mask.shape[-2:], image.shape[-2:]
-        raise UsageError(f"mask is {mw}×{mh} but the picture is {w}×{h}. They must match.")
-    hidden = mask != 0
-    shares = hidden.float().mean((1, 2, 3))
-    # One look at the device for all questions.
-    plain, smallest, largest = torch.stack(
-        [(hidden.to(mask.dtype) == mask).all().float(), *torch.aminmax(shares)]
-    ).tolist()
-    if not plain:
-        low, high = mask.min().item(), mask.max().item()
-        raise UsageError(
-            f"mask must hold 0 and 1 alone (1 = missing); got values {low:g} to {high:g}."
-        )
-    if not smallest:
-        raise UsageError("the mask is empty: nothing to fill.")
-    if largest > LARGEST_HOLE:
-        raise UsageError(
-            f"the mask marks {int(round(100 * largest, 3))} % of the picture as missing. "
-            f"1/white means missing; if yours is the other way round, {cure}."
-        )
-    return hidden.to(image.device).expand(len(image), -1, -1, -1)
-
-
-def write_samples(path: Path, filled: Tensor, real: Tensor, mask: Tensor, count: int = 8) -> None:
-    """Write a sheet of rows "corrupted, filled, real" as PNG."""
-    from io import BytesIO
-
-    from PIL import Image
-
-    shown = slice(0, count)
-    broken = torch.where(mask[shown].bool(), torch.tensor(200, dtype=torch.uint8), real[shown])
-    rows = torch.cat([broken, filled[shown], real[shown]], dim=3)
-    sheet = torch.cat(list(rows), dim=1).permute(1, 2, 0).contiguous().numpy()
-    picture = Image.fromarray(sheet)
-    buffer = BytesIO()
-    picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST).save(
-        buffer, "PNG"
-    )
-    checkpoint.write_atomic(path, buffer.getvalue())
 
 
 def _to_public(filled: Tensor, image: Tensor) -> Tensor:

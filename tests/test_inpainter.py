@@ -7,7 +7,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import gapfill
 from gapfill.errors import GapfillError, UsageError
-from gapfill.inpainter import Inpainter, check_mask, evaluating
+from gapfill.inpainter import Inpainter, evaluating
+from gapfill.masks.given import check_mask
 
 TRAIN = {"steps": 2, "precision": "fp32", "device": "cpu", "quiet": True, "log_every": 1}
 

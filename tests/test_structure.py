@@ -14,6 +14,7 @@ FLOORS = [
     {"about", "types", "config", "checkpoint", "compute", "pictures", "randomness", "ranks"},
     {"masks", "nets", "losses", "metrics", "optim"},
     {"data", "train"},
+    {"watcher"},
     {"inpainter"},
     {"filler"},
     {"registry"},

@@ -1,0 +1,65 @@
+"""How a run is watched: averaged weights are scored on validation pictures now and then."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gapfill import checkpoint, masks, metrics
+from gapfill.data.stream import check_images
+from gapfill.randomness import mix
+
+_SCORES = ("hole_psnr", "hole_l1", "sharpness")
+_BATCH = 100
+
+
+class Watcher:
+    """Scores an inpainter on the same pictures and holes each time it is called.
+
+    Args:
+        pictures: [N, 3, S, S], uint8 or float in [0, 1].
+        kind: of the masks.
+        seed: names the masks.
+        folder: where a sheet of samples is left each time, if anywhere.
+    """
+
+    def __init__(self, pictures: Tensor, kind: str, seed: int, folder: Path | None) -> None:
+        check_images(pictures)
+        whole = pictures.dtype == torch.uint8
+        self.pictures = pictures if whole else (pictures * 255).round().byte()
+        index = torch.arange(len(pictures))
+        self.masks = masks.draw(kind, index, pictures.shape[-1], mix(seed, "validation masks"))
+        self.folder = folder
+
+    def __call__(self, model: Any, step: int) -> dict[str, float]:
+        """The scores of an inpainter's weights after `step`; "score" is what it is chosen by."""
+        model.trained = True
+        pairs = zip(self.pictures.split(_BATCH), self.masks.split(_BATCH), strict=True)
+        filled = torch.cat([model.inpaint(*pair) for pair in pairs])
+        scores = {
+            key: float(metrics.METRICS[key].function(filled, self.pictures, self.masks).mean())
+            for key in _SCORES
+        }
+        if self.folder is not None and step:
+            path = self.folder / "samples" / f"step-{step:07d}.png"
+            write_samples(path, filled, self.pictures, self.masks)
+        return {"score": model.selection(scores)} | scores
+
+
+def write_samples(path: Path, filled: Tensor, real: Tensor, mask: Tensor, count: int = 8) -> None:
+    """Write a sheet of rows "corrupted, filled, real" as PNG."""
+    shown = slice(0, count)
+    broken = torch.where(mask[shown].bool(), torch.tensor(200, dtype=torch.uint8), real[shown])
+    rows = torch.cat([broken, filled[shown], real[shown]], dim=3)
+    sheet = torch.cat(list(rows), dim=1).permute(1, 2, 0).contiguous().numpy()
+    picture = Image.fromarray(sheet)
+    buffer = BytesIO()
+    picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST).save(
+        buffer, "PNG"
+    )
+    checkpoint.write_atomic(path, buffer.getvalue())
