@@ -161,21 +161,27 @@ def _made(name: str) -> Any:
 
 
 def _macs(model: Any) -> int | None:
-    """The multiplications of a fill, which on the meta device takes no arithmetic."""
+    """The multiplications of a fill: without arithmetic, or with, where that cannot be."""
     if not any(True for _ in model.parameters()):
         return None
-    try:
-        return evaluate.count_macs(model, SIZE)
-    except (NotImplementedError, RuntimeError):
-        return None
+    for make in (lambda: model, lambda: registry.create(model.name)):
+        try:
+            return evaluate.count_macs(make(), SIZE)
+        except (NotImplementedError, RuntimeError):
+            continue
+    return None
 
 
 def _settings(config: Any) -> tuple[Setting, ...]:
-    """The fields of a Config, with the sentences under `Attributes:` in its docstring."""
-    said = inspect.getdoc(type(config)) or ""
-    _, _, attributes = said.partition("Attributes:\n")
-    pairs = re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", attributes, re.MULTILINE)
-    texts = {name: " ".join(text.split()) for name, text in pairs}
+    """The fields of a Config, with the sentences under `Attributes:` in its docstring.
+
+    A field that is inherited is explained where it is declared, unless it is explained again.
+    """
+    texts: dict[str, str] = {}
+    for part in reversed(type(config).__mro__):
+        _, _, attributes = inspect.cleandoc(part.__doc__ or "").partition("Attributes:\n")
+        pairs = re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", attributes, re.MULTILINE)
+        texts |= {name: " ".join(text.split()) for name, text in pairs}
     return tuple(
         Setting(name, default, texts.get(name, "")) for name, default in plain(config).items()
     )
