@@ -54,7 +54,7 @@ class Gated(Adversarial):
         lr: Annotated[float, Range(1e-7, 1)] = 1e-3
         lr_critic: Annotated[float, Range(1e-7, 1)] = 4e-4
         l1: Annotated[float, Range(0)] = 1.0
-        adversarial: Annotated[float, Range(0)] = 0.05
+        adversarial: Annotated[float, Range(0)] = 0.002
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
