@@ -48,6 +48,8 @@ class Inpainter(nn.Module, ABC):
     settings, `__init__` says it for the one model."""
     watched: ClassVar[int | None] = None
     """How many validation pictures a run is watched on, fewer where a fill is slow; None: all."""
+    iterated: ClassVar[str] = ""
+    """The setting that says how often a fill repeats its work, if one does."""
 
     def __init__(self, config: Any) -> None:
         super().__init__()

@@ -92,6 +92,15 @@ def test_a_search_through_the_network_counts_with_its_gradients():
     assert evaluate.count_macs(Searching(None), 8) == 2 * 64
 
 
+@pytest.mark.parametrize("name", ["flow", "semantic"])
+def test_iterations_are_counted_without_making_them_all(name):
+    cls = registry.model_class(name)
+    one, five = (gapfill.create(name, width=4, **{cls.iterated: n}) for n in (1, 5))
+    assert evaluate.count_macs(five, 64) == evaluate._count(five, 64)
+    assert getattr(five.config, cls.iterated) == 5
+    assert evaluate.count_macs(one, 64) == evaluate._count(one, 64)
+
+
 def test_models_stand_in_the_order_of_their_groups(found):
     places = [list(GROUPS).index(one.about.group) for one in found]
     assert places == sorted(places)

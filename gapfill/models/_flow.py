@@ -27,6 +27,7 @@ class HoleFlow(Inpainter):
 
     stochastic = True
     multiple = 16
+    iterated = "steps"
     flow: nn.Module
     noise: float
     """Standard deviation of the start around the centre."""

@@ -38,6 +38,7 @@ class Semantic(Inpainter):
     )
     stochastic = True
     watched = 16
+    iterated = "iterations"
 
     @dataclass(frozen=True)
     class Config:
