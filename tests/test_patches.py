@@ -116,6 +116,14 @@ def test_gates_close_what_they_are_told_to():
     assert layer(torch.randn(2, 3, 8, 8)).abs().max() < 1e-20
 
 
+def test_many_gated_layers_hand_the_picture_on():
+    layers = torch.nn.Sequential(*(nets.GatedConv(32, 32) for _ in range(16)))
+    with torch.no_grad():
+        one, other = layers(torch.randn(2, 32, 8, 8))
+    assert 0.1 < one.std() < 10
+    assert (one - other).std() > 0.3 * one.std()
+
+
 def test_the_hinge_costs_nothing_beyond_the_margin(monkeypatch):
     model = small("gated")
     one = batch(model)
