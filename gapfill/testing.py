@@ -125,7 +125,7 @@ def one_alone_equals_the_same_in_a_batch(model: Inpainter, folder: Path) -> None
 @check
 def the_same_seed_gives_the_same_fill(model: Inpainter, folder: Path) -> None:
     """Filling is repeatable, and leaves torch's random numbers where they were."""
-    # A model that knows little says little, whatever it draws: more steps, and no rounding to bytes.
+    # A model that knows little says little whatever it draws: more steps, and floats, not bytes.
     trained(model, steps=20)
     image, mask = pictures(model).float() / 255, holes(model)
     before = torch.get_rng_state()
