@@ -21,8 +21,8 @@ class UNet(Inpainter):
     """U-Net, reconstruction only: the strong deterministic baseline, over any timm encoder.
 
     Source: Ronneberger et al. 2015 for the shape; residual blocks and self-attention at an eighth
-    of the side as diffusion models have them (Ho et al. 2020). The recipe is ours: the mask as a
-    fourth channel, L1 and L2 in the hole.
+    of the side as diffusion models have them (Ho et al. 2020), with BatchNorm. The recipe is ours:
+    the mask as a fourth channel, L1 and L2 in the hole.
     """
 
     about = About(
@@ -55,7 +55,7 @@ class UNet(Inpainter):
         lr: Annotated[float, Range(1e-7, 1)] = 1e-3
         weight_decay: Annotated[float, Range(0)] = 0.01
         l1: Annotated[float, Range(0)] = 1.0
-        l2: Annotated[float, Range(0)] = 2.0
+        l2: Annotated[float, Range(0)] = 10.0
         dropout: Annotated[float, Range(0, 0.9)] = 0.3
 
     def __init__(self, config: Config) -> None:

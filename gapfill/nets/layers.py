@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -51,11 +50,6 @@ def convolution(
         BatchNorm2d(outputs),
         nn.ReLU(),
     )
-
-
-def group_norm(channels: int) -> nn.GroupNorm:
-    """GroupNorm over eight groups, or as many as divide the channels."""
-    return nn.GroupNorm(math.gcd(8, channels), channels)
 
 
 def down(inputs: int, outputs: int, act: nn.Module, norm: bool = True) -> nn.Sequential:

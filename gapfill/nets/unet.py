@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gapfill.nets.backbones import Backbone
-from gapfill.nets.layers import group_norm
+from gapfill.nets.layers import BatchNorm2d
 
 
 class Residual(nn.Module):
-    """Two 3×3 convolutions, each after GroupNorm and SiLU, added to what came in.
+    """Two 3×3 convolutions, each after BatchNorm and SiLU, added to what came in.
 
     Args:
         inputs: channels of what comes in.
@@ -26,9 +26,9 @@ class Residual(nn.Module):
     def __init__(self, inputs: int, outputs: int, code: int = 0) -> None:
         super().__init__()
         self.first = nn.Sequential(
-            group_norm(inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1)
+            BatchNorm2d(inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1)
         )
-        self.norm = group_norm(outputs)
+        self.norm = BatchNorm2d(outputs)
         self.modulate = nn.Linear(code, 2 * outputs) if code else None
         self.second = nn.Sequential(nn.SiLU(), nn.Conv2d(outputs, outputs, 3, padding=1))
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
@@ -49,7 +49,7 @@ class Attention(nn.Module):
     def __init__(self, channels: int, heads: int = 4) -> None:
         super().__init__()
         self.heads = math.gcd(heads, channels)
-        self.norm = group_norm(channels)
+        self.norm = BatchNorm2d(channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)
         nn.init.zeros_(self.out.weight)
@@ -162,7 +162,7 @@ class UNet(nn.Module):
             for here, beside in zip(widths[-2::-1], channels[-2::-1], strict=True)
         )
         self.head = nn.Sequential(
-            group_norm(width),
+            BatchNorm2d(width),
             nn.SiLU(),
             nn.Conv2d(width, outputs * reductions[0] ** 2, 3, padding=1),
             nn.PixelShuffle(reductions[0]),
