@@ -1,8 +1,9 @@
 """Bugs that other projects shipped, and that no test of one module would find.
 
 More of them stand where their parts are tested: labels and margins in test_losses.py, composites
-in test_critics.py, the seam in test_blend.py, the search in test_semantic.py, SSIM's range in
-test_metrics.py, resuming in test_resume.py.
+in test_critics.py, the seam in test_blend.py, the search in test_semantic.py, a flow's last step in
+test_flow.py, SSIM's range in test_metrics.py, averaged weights' buffers in test_trainer.py, the
+optimisers' state in test_resume.py.
 """
 
 import pytest
