@@ -7,6 +7,10 @@ import torch
 import gapfill
 from gapfill import masks, nets
 from gapfill.report.load import Curve, History
+from gapfill.train.engine import Engine
+from gapfill.train.schedule import factor
+from gapfill.train.settings import Training
+from gapfill.types import Batch
 
 SMALL = {"size": 32, "width": 4, "critic_width": 4}
 
@@ -39,6 +43,21 @@ def test_gfc_takes_its_local_critic_first_and_then_the_global_one_too():
         "local_critic local": 30,
         "local_critic critic generator": 50,
     }
+
+
+def test_the_learning_rate_goes_down_to_the_end_of_each_phase():
+    model = gapfill.create("pmrf", size=32, width=4, mean_share=0.4, lr=1.0)
+    mean, flow = model.updates()
+    engine = Engine(model, [mean, flow], Training(warmup=0.0), "fp32", "eager")
+    engine.prepare(20)
+    batch = Batch(torch.zeros(2, 3, 32, 32), masks.draw("center", range(2), 32))
+    rates = {mean: [], flow: []}
+    for step in range(20):
+        engine.step(step, batch)
+        turn = mean if step < 8 else flow
+        rates[turn].append(turn.optimizer.param_groups[0]["lr"])
+    for update, count in ((mean, 8), (flow, 12)):
+        assert rates[update] == [factor(step, count) for step in range(count)]
 
 
 @pytest.mark.parametrize("alone", [0.0, 1.0])

@@ -59,7 +59,8 @@ class Engine:
         self.optimizers = optimizers_of(updates)
         self.average = Average(module) if settings.ema else None
         self.total = 0
-        self._rates = [float(group["lr"]) for group in self._groups()]
+        self._rates = [float(group["lr"]) for _, group in self._groups()]
+        self._spans: dict[Optimizer, range] = {}
         self._losses = {
             update.name: _compiled(update.loss) if mode == "compile" else update.loss
             for update in self.updates
@@ -68,7 +69,7 @@ class Engine:
         self._made: dict[tuple[str, ...], _Captured | int] = {}
         self._share = torch.zeros((), device=self.device)
         if self.captures:
-            for group, rate in zip(self._groups(), self._rates, strict=True):
+            for (_, group), rate in zip(self._groups(), self._rates, strict=True):
                 group["capturable"] = True
                 group["lr"] = torch.tensor(rate, device=self.device)
 
@@ -78,6 +79,7 @@ class Engine:
         Also after weights or optimiser states were replaced: what was captured knew the old ones.
         """
         self.total = total
+        self._spans = {each: self._span(each) for each in self.optimizers}
         self._made.clear()
         if self.average is not None:
             self.average.decay = 1 - 1 / max(1.0, self.settings.ema * total)
@@ -86,12 +88,14 @@ class Engine:
         """Make the training step number `step` (from 0); the losses stay on the device."""
         torch.manual_seed(mix(self.settings.seed, "step", ranks.rank(), step))
         self.module.train()
-        now = factor(step, self.total, self.settings.warmup, self.settings.schedule)
-        for group, rate in zip(self._groups(), self._rates, strict=True):
+        for (optimizer, group), rate in zip(self._groups(), self._rates, strict=True):
+            span = self._spans[optimizer]
+            place = min(max(step, span.start), span.stop - 1) - span.start
+            now = rate * factor(place, len(span), self.settings.warmup, self.settings.schedule)
             if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate * now)
+                group["lr"].fill_(now)
             else:
-                group["lr"] = rate * now
+                group["lr"] = now
         active = [update for update in self.updates if update.when(step, self.total)]
         share = 0.0 if self.average is None else self.average.share(step)
         if not self.captures:
@@ -101,16 +105,23 @@ class Engine:
 
     def rate(self) -> float:
         """The first learning rate, as it is now."""
-        return float(next(self._groups())["lr"])
+        return float(next(self._groups())[1]["lr"])
 
     def turns(self, first: int, count: int) -> tuple[bool, ...]:
         """Which updates are made on `count` steps from `first` on, one step after the other."""
         steps = range(first, first + count)
         return tuple(update.when(step, self.total) for step in steps for update in self.updates)
 
-    def _groups(self) -> Iterator[dict[str, Any]]:
+    def _groups(self) -> Iterator[tuple[Optimizer, dict[str, Any]]]:
         """The optimisers' parameter groups, asked for anew: loading a state replaces them."""
-        return (group for each in self.optimizers for group in each.param_groups)
+        return ((each, group) for each in self.optimizers for group in each.param_groups)
+
+    def _span(self, optimizer: Optimizer) -> range:
+        """The steps from an optimiser's first turn to its last: its schedule fits its phase."""
+        whens = [update.when for update in self.updates if update.optimizer is optimizer]
+        steps = range(self.total)
+        turns = [step for step in steps if any(when(step, self.total) for when in whens)]
+        return range(turns[0], turns[-1] + 1) if turns else steps
 
     def _make(self, active: Sequence[Update], batch: Batch, share: float | Tensor) -> Losses:
         names: list[str] = []

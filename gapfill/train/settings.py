@@ -25,8 +25,9 @@ class Training:
         mode: `eager` (PyTorch's calls), `compile` (each loss compiled) or `graph` (the whole step a
             CUDA graph), equal but for rounding; `auto` takes what is fastest in a short run.
         precision: `bf16` is autocast with float32 weights; `auto` takes it where it is fast.
-        schedule: how the learning rate falls to zero after the warm-up.
-        warmup: share of the steps over which the learning rate rises.
+        schedule: how the learning rate falls to zero after the warm-up, from the first step to the
+            last on which its optimiser has a turn.
+        warmup: share of these steps over which the learning rate rises.
         clip: largest gradient norm of an update; 0 clips nothing.
         ema: share of the run over which the weights are averaged exponentially; the average is
             the result. BatchNorm's buffers are the last ones, so that a long average would not fit
