@@ -1,29 +1,13 @@
 """Training batches: what a step sees depends on its number alone."""
 
-import pytest
 import torch
+from common import message, numbered
 
 from gapfill import masks
 from gapfill.data.feed import MaskedBatches
 from gapfill.data.stream import Replay, Stream, picture_numbers, to_network
-from gapfill.errors import UsageError
 
 CPU = torch.device("cpu")
-
-
-def numbered(count, size=8):
-    """Pictures that say their number in every pixel but the left column, which is 255."""
-    images = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).repeat(1, 3, size, size)
-    images[..., 0] = 255
-    return images
-
-
-def message(call, *arguments):
-    with pytest.raises(UsageError) as caught:
-        call(*arguments)
-    text = str(caught.value)
-    assert "\n" not in text
-    return text
 
 
 def test_a_masked_batch_hides_what_the_mask_marks():

@@ -2,11 +2,12 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from common import message
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import gapfill
-from gapfill.errors import GapfillError, UsageError
+from gapfill.errors import GapfillError
 from gapfill.inpainter import Inpainter, evaluating
 from gapfill.masks.given import check_mask
 
@@ -50,14 +51,6 @@ def cnn():
     model = gapfill.create("cnn", size=32, width=4)
     model.trained = True
     return model
-
-
-def message(call, *arguments, error=UsageError, **keywords):
-    with pytest.raises(error) as caught:
-        call(*arguments, **keywords)
-    text = str(caught.value)
-    assert "\n" not in text
-    return text
 
 
 @pytest.mark.parametrize("name", ["cnn", "gan", "dcgan"])

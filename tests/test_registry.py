@@ -7,10 +7,11 @@ from importlib.metadata import EntryPoint
 
 import pytest
 import torch
+from common import message
 
 import gapfill
 from gapfill import checkpoint, registry
-from gapfill.errors import GapfillError, UsageError
+from gapfill.errors import GapfillError
 from gapfill.inpainter import Inpainter
 
 BUILT_IN = {"cnn", "dcgan", "gan", "mean", "telea"}
@@ -79,14 +80,6 @@ def install(tmp_path, monkeypatch):
         importlib.invalidate_caches()
 
     return installed
-
-
-def message(call, *arguments, error=UsageError, **keywords):
-    with pytest.raises(error) as caught:
-        call(*arguments, **keywords)
-    text = str(caught.value)
-    assert "\n" not in text
-    return text
 
 
 def saved(folder, name="cnn", **settings):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from common import message, numbered
 from torch.utils.data import DataLoader, TensorDataset
 
 from gapfill.data.stream import (
@@ -15,13 +16,6 @@ from gapfill.errors import UsageError
 CPU = torch.device("cpu")
 
 
-def numbered(count, size=8):
-    """Pictures that say their number in every pixel but the left column, which is 255."""
-    images = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).repeat(1, 3, size, size)
-    images[..., 0] = 255
-    return images
-
-
 def numbers(batch):
     return batch[:, 0, 0, batch.shape[-1] // 2].tolist()
 
@@ -33,14 +27,6 @@ def mirrored(batch):
 def batches(count, size=4):
     """Uint8 batches that hold their own number."""
     return [torch.full((size, 3, 8, 8), number, dtype=torch.uint8) for number in range(count)]
-
-
-def message(call, *arguments):
-    with pytest.raises(UsageError) as caught:
-        call(*arguments)
-    text = str(caught.value)
-    assert "\n" not in text
-    return text
 
 
 def test_a_batch_depends_on_seed_and_step_alone():

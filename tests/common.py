@@ -1,0 +1,22 @@
+"""What tests of several modules need."""
+
+import pytest
+import torch
+
+from gapfill.errors import UsageError
+
+
+def message(call, *arguments, error=UsageError, **keywords):
+    """The one line that a call refuses its arguments with."""
+    with pytest.raises(error) as caught:
+        call(*arguments, **keywords)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def numbered(count, size=8):
+    """Pictures that say their number in every pixel but the left column, which is 255."""
+    images = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).repeat(1, 3, size, size)
+    images[..., 0] = 255
+    return images
