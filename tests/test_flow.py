@@ -94,6 +94,18 @@ def test_a_guess_before_the_start_owes_the_noise_nothing(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_at_the_start_the_noise_hides_nothing_from_the_network(name):
+    model = small(name).eval()
+    one = batch(model)
+    centre, first = model.centre(one.known, one.mask), torch.zeros(len(one.image))
+    guesses = [
+        model.end(torch.randn_like(one.image), first, one.known, one.mask, centre) for _ in range(2)
+    ]
+    assert torch.equal(*guesses)
+    assert not torch.equal(guesses[0], centre)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_truth_costs_nothing_and_the_loss_is_the_velocitys_error(name, monkeypatch):
     model = small(name)
     one = batch(model)

@@ -22,7 +22,9 @@ class HoleFlow(Inpainter):
     The network guesses the end x of the line; the velocity is then (guess - z_t) / (1 - t), and
     training makes its squared error small. The guess is put together as in Karras et al. 2022
     (EDM, section 5): the best linear one, plus the network's share of what that one misses, so
-    that the network has the same size of work at every time. Its `Config` has `steps`.
+    that the network has the same size of work at every time. What the network sees of the state is
+    that linear guess: at the start, when it tells nothing, it is the centre and hides nothing in
+    noise. Its `Config` has `steps`.
     """
 
     stochastic = True
@@ -38,10 +40,10 @@ class HoleFlow(Inpainter):
     def centre(self, known: Tensor, mask: Tensor) -> Tensor:
         """Where the lines start, up to noise; no gradient goes through it."""
 
-    def seen(self, z: Tensor, known: Tensor, mask: Tensor, centre: Tensor) -> Tensor:
-        """What the network looks at: the state in the hole, what is known around it, the mask."""
+    def seen(self, linear: Tensor, known: Tensor, mask: Tensor, centre: Tensor) -> Tensor:
+        """What the network looks at: the linear guess, what is known around it, the mask."""
         del centre
-        return nets.with_mask(known + z * mask, mask)
+        return nets.with_mask(known + linear * mask, mask)
 
     def fill(self, known: Tensor, mask: Tensor) -> Tensor:
         """Follow the flow from noise, the same for each picture, to the end of the line."""
@@ -58,8 +60,8 @@ class HoleFlow(Inpainter):
         variance = ((1 - t) * self.noise).square() + (t * self.spread).square()
         keep = t * self.spread**2 / variance
         scale = (1 - t) * self.noise * self.spread / variance.sqrt()
-        guess = self.flow(self.seen(z, known, mask, centre), time).float()
-        return centre + keep * (z - centre) + scale * guess
+        linear = centre + keep * (z - centre)
+        return linear + scale * self.flow(self.seen(linear, known, mask, centre), time).float()
 
     def flow_loss(self, batch: Batch) -> Terms:
         """The squared error of the velocity in the hole, at a time of its own for each picture."""

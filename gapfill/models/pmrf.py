@@ -54,9 +54,9 @@ class PMRF(HoleFlow):
 
         size: Annotated[int, Range(32, 128, 16)] = 64
         width: Annotated[int, Range(4, 256)] = 32
-        mean_share: Annotated[float, Range(0.01, 0.99)] = 0.4
+        mean_share: Annotated[float, Range(0.01, 0.99)] = 0.7
         sigma: Annotated[float, Range(1e-3, 1)] = 0.1
-        steps: Annotated[int, Range(1, 1000)] = 5
+        steps: Annotated[int, Range(1, 1000)] = 3
         lr: Annotated[float, Range(1e-7, 1)] = 1e-3
         weight_decay: Annotated[float, Range(0)] = 0.01
         dropout: Annotated[float, Range(0, 0.9)] = 0.3
@@ -73,10 +73,10 @@ class PMRF(HoleFlow):
         with evaluating(self.mean):
             return self.mean(nets.with_mask(known, mask)).float()
 
-    def seen(self, z: Tensor, known: Tensor, mask: Tensor, centre: Tensor) -> Tensor:
-        """The mean, and beside it how far the state is from it, in a size that layers can see."""
+    def seen(self, linear: Tensor, known: Tensor, mask: Tensor, centre: Tensor) -> Tensor:
+        """The mean, and beside it how far the guess is from it, in a size that layers can see."""
         mean = nets.with_mask(known + centre * mask, mask)
-        return torch.cat([mean, (z - centre) / self.spread * mask], 1)
+        return torch.cat([mean, (linear - centre) / self.spread * mask], 1)
 
     def updates(self) -> list[Update]:
         """Two phases: the mean, then the flow from it."""
