@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gapfill.nets.layers import BatchNorm2d, down, plain, up
+from gapfill.nets.layers import BatchNorm2d, convolutions, down, up
 from gapfill.nets.products import Conv2d
 
 
@@ -65,10 +65,10 @@ class Unpooling(nn.Module):
         code = 8 * w * side**2
         self.encoder = nn.ModuleList(
             [
-                plain(3, w, w),
-                plain(w, 2 * w, 2 * w),
-                plain(2 * w, 4 * w, 4 * w),
-                plain(4 * w, 8 * w, 8 * w, 8 * w, 8 * w),
+                convolutions(3, w, w),
+                convolutions(w, 2 * w, 2 * w),
+                convolutions(2 * w, 4 * w, 4 * w),
+                convolutions(4 * w, 8 * w, 8 * w, 8 * w, 8 * w),
             ]
         )
         self.dense = nn.Sequential(
@@ -81,10 +81,10 @@ class Unpooling(nn.Module):
         )
         self.decoder = nn.ModuleList(
             [
-                plain(8 * w, 2 * w, 2 * w, 2 * w, 4 * w),
-                plain(4 * w, 2 * w, 2 * w),
-                plain(2 * w, 2 * w, w),
-                plain(w, w, w),
+                convolutions(8 * w, 2 * w, 2 * w, 2 * w, 4 * w),
+                convolutions(4 * w, 2 * w, 2 * w),
+                convolutions(2 * w, 2 * w, w),
+                convolutions(w, w, w),
             ]
         )
         self.last = nn.Sequential(nn.Conv2d(w, 3, 3, 1, 1), nn.Tanh())

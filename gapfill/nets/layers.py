@@ -77,12 +77,9 @@ def pooled(channels: Sequence[int], act: Callable[[], nn.Module]) -> nn.Sequenti
     return nn.Sequential(*layers)
 
 
-def plain(*channels: int) -> nn.Sequential:
-    """Convolutions k3 s1 p1 with ReLU, one for each pair of `channels`."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(channels):
-        layers += [nn.Conv2d(inputs, outputs, 3, 1, 1), nn.ReLU()]
-    return nn.Sequential(*layers)
+def convolutions(*channels: int) -> nn.Sequential:
+    """Convolutions k3 s1 p1 with BatchNorm and ReLU, one for each pair of `channels`."""
+    return nn.Sequential(*(convolution(*pair) for pair in pairwise(channels)))
 
 
 def with_mask(known: Tensor, mask: Tensor) -> Tensor:
