@@ -104,8 +104,8 @@ class Engine:
         return self._replay(active, batch)
 
     def rate(self) -> float:
-        """The first learning rate, as it is now."""
-        return float(next(self._groups())[1]["lr"])
+        """The largest learning rate, as it is now: before and after its phase, one is near zero."""
+        return max(float(group["lr"]) for _, group in self._groups())
 
     def turns(self, first: int, count: int) -> tuple[bool, ...]:
         """Which updates are made on `count` steps from `first` on, one step after the other."""
