@@ -34,7 +34,8 @@ class HoleFlow(Inpainter):
     noise: float
     """Standard deviation of the start around the centre."""
     spread: ClassVar[float]
-    """Standard deviation of the pictures around the centre, roughly."""
+    """Standard deviation around the centre that the linear guess expects of a pixel: the more, the
+    more of the noise it keeps for the network to remove."""
 
     @abstractmethod
     def centre(self, known: Tensor, mask: Tensor) -> Tensor:

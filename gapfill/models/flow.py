@@ -51,7 +51,7 @@ class Flow(HoleFlow):
 
         size: Annotated[int, Range(32, 128, 16)] = 64
         width: Annotated[int, Range(4, 256)] = 32
-        steps: Annotated[int, Range(1, 1000)] = 10
+        steps: Annotated[int, Range(1, 1000)] = 12
         lr: Annotated[float, Range(1e-7, 1)] = 1e-3
         weight_decay: Annotated[float, Range(0)] = 0.01
         dropout: Annotated[float, Range(0, 0.9)] = 0.1

@@ -35,7 +35,7 @@ class PMRF(HoleFlow):
         year=2024,
         read="recalled, sigma included",
     )
-    spread = 0.2
+    spread = 0.05
 
     @dataclass(frozen=True)
     class Config:
