@@ -1,0 +1,127 @@
+"""Partial convolutions: each layer looks at what is known, and knows a little more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gapfill import losses, masks, nets
+from gapfill.about import About
+from gapfill.config import Range
+from gapfill.inpainter import Inpainter
+from gapfill.optim import optimizer
+from gapfill.registry import register
+from gapfill.types import Batch, Terms, Update
+
+
+@register("pconv")
+class PConv(Inpainter):
+    """A U-Net of partial convolutions, which never see what lies in the hole; for free-form holes.
+
+    Source: Liu et al. 2018. Deviations: no perceptual and no style loss, whose network would have
+    to be downloaded; four levels, at this size, in place of eight; a higher learning rate, and no
+    second stage with BatchNorm at rest.
+    """
+
+    about = About(
+        group="modern",
+        title="Image Inpainting for Irregular Holes Using Partial Convolutions",
+        authors="Liu et al.",
+        year=2018,
+        read="recalled; no reproduction, since the perceptual and the style loss are left out",
+    )
+    multiple = 16
+
+    @dataclass(frozen=True)
+    class Config:
+        """Settings of `pconv`.
+
+        Attributes:
+            size: side of the training pictures.
+            width: channels at half resolution; twice as many at each level below.
+            lr: learning rate of Adam.
+            known: weight of the mean absolute error outside the hole.
+            hole: weight of the mean absolute error in the hole.
+            smooth: weight of the total variation of the hole with a border of one pixel.
+        """
+
+        size: Annotated[int, Range(32, 256, 16)] = 64
+        width: Annotated[int, Range(4, 256)] = 48
+        lr: Annotated[float, Range(1e-7, 1)] = 1e-3
+        known: Annotated[float, Range(0)] = 1.0
+        hole: Annotated[float, Range(0)] = 6.0
+        smooth: Annotated[float, Range(0)] = 0.1
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        channels = [3, *(config.width * factor for factor in (1, 2, 4, 8))]
+        self.down = nn.ModuleList(
+            PartialConv(inputs, outputs, kernel, stride=2)
+            for (inputs, outputs), kernel in zip(pairwise(channels), (7, 5, 3, 3), strict=True)
+        )
+        self.up = nn.ModuleList(
+            PartialConv(below + beside, beside, slope=0.2)
+            for beside, below in list(pairwise(channels))[::-1]
+        )
+        self.last = nn.Conv2d(3, 3, 1)
+
+    def fill(self, known: Tensor, mask: Tensor) -> Tensor:
+        """Down and up again, each time with a map of what is known."""
+        levels = [(known, 1 - mask)]
+        for layer in self.down:
+            levels.append(layer(*levels[-1]))
+        x, seen = levels.pop()
+        for layer in self.up:
+            beside, clear = levels.pop()
+            x, seen = F.interpolate(x, scale_factor=2), F.interpolate(seen, scale_factor=2)
+            share = (x.shape[1] * seen + beside.shape[1] * clear) / (x.shape[1] + beside.shape[1])
+            x, seen = layer(torch.cat([x, beside], 1), share)
+        return self.last(x)
+
+    def updates(self) -> list[Update]:
+        """One: all weights, down all terms."""
+        return [Update("network", optimizer(self, self.config.lr), self.loss)]
+
+    def loss(self, batch: Batch) -> Terms:
+        """L1 outside the hole and, more, in it; total variation."""
+        config, filled = self.config, self.filled(batch)
+        border = batch.mask + masks.ring(batch.mask, 1)
+        flat = torch.zeros_like(batch.image)
+        return {
+            "known": config.known * losses.l1(filled, batch.image, 1 - batch.mask),
+            "hole": config.hole * losses.l1(filled, batch.image, batch.mask),
+            "smooth": config.smooth * losses.gradient(batch.paste(filled), flat, border),
+        }
+
+
+class PartialConv(nn.Module):
+    """A convolution over known values alone, scaled up by how few they are; then BatchNorm and act.
+
+    Source: Liu et al. 2018, equations 1 and 2. `slope` is LeakyReLU's.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, slope: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.window = (kernel, stride, kernel // 2)
+        self.convolution = nn.Conv2d(inputs, outputs, *self.window, bias=False)
+        self.norm = nets.BatchNorm2d(outputs)
+        self.act = nn.LeakyReLU(slope)
+
+    def forward(self, x: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps [N, inputs, H, W], zero where unknown, and the share of them that is known.
+
+        Returns:
+            Maps [N, outputs, H', W'], zero where a window saw nothing, and where it saw something,
+            [N, 1, H', W'].
+        """
+        share = F.avg_pool2d(share, *self.window)
+        seen = (share > 0).to(share.dtype)
+        x = self.convolution(x) / (share + 1 - seen)
+        return self.act(self.norm(x)) * seen, seen
