@@ -24,8 +24,8 @@ class PConv(Inpainter):
     """A U-Net of partial convolutions, which never see what lies in the hole; for free-form holes.
 
     Source: Liu et al. 2018. Deviations: no perceptual and no style loss, whose network would have
-    to be downloaded; four levels, at this size, in place of eight; a higher learning rate, and no
-    second stage with BatchNorm at rest.
+    to be downloaded; four levels, at this size, in place of eight; more than three maps before the
+    last convolution; a higher learning rate, and no second stage with BatchNorm at rest.
     """
 
     about = About(
@@ -51,7 +51,7 @@ class PConv(Inpainter):
         """
 
         size: Annotated[int, Range(32, 256, 16)] = 64
-        width: Annotated[int, Range(4, 256)] = 48
+        width: Annotated[int, Range(4, 256, 2)] = 48
         lr: Annotated[float, Range(1e-7, 1)] = 1e-3
         known: Annotated[float, Range(0)] = 1.0
         hole: Annotated[float, Range(0)] = 6.0
@@ -59,16 +59,22 @@ class PConv(Inpainter):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        channels = [3, *(config.width * factor for factor in (1, 2, 4, 8))]
+        w = config.width
+        channels = [3, w, 2 * w, 4 * w, 8 * w]
         self.down = nn.ModuleList(
             PartialConv(inputs, outputs, kernel, stride=2)
             for (inputs, outputs), kernel in zip(pairwise(channels), (7, 5, 3, 3), strict=True)
         )
         self.up = nn.ModuleList(
-            PartialConv(below + beside, beside, slope=0.2)
-            for beside, below in list(pairwise(channels))[::-1]
+            PartialConv(below + beside, outputs, slope=0.2)
+            for below, beside, outputs in (
+                (8 * w, 4 * w, 4 * w),
+                (4 * w, 2 * w, 2 * w),
+                (2 * w, w, w),
+                (w, 3, w // 2),
+            )
         )
-        self.last = nn.Conv2d(3, 3, 1)
+        self.last = nn.Conv2d(w // 2, 3, 1)
 
     def fill(self, known: Tensor, mask: Tensor) -> Tensor:
         """Down and up again, each time with a map of what is known."""
