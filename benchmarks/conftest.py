@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import gapfill
-from gapfill import evaluate
+from gapfill.compare import evaluate
 from gapfill.compute import resolve_precision
 from gapfill.registry import model_class
 

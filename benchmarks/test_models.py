@@ -15,7 +15,8 @@ import torch
 from counting import count, shares
 
 import gapfill
-from gapfill import Filler, evaluate, masks
+from gapfill import Filler, masks
+from gapfill.compare import evaluate
 from gapfill.data import Stream
 from gapfill.data.faces import generate
 from gapfill.data.feed import MaskedBatches

@@ -16,14 +16,14 @@ from gapfill.errors import GapfillError, UsageError
 
 if TYPE_CHECKING:
     from gapfill.data import Stream, open_table
-    from gapfill.filler import Filler
+    from gapfill.fill.prepared import Filler
     from gapfill.inpainter import Inpainter
     from gapfill.registry import create, list_models, load, register
     from gapfill.types import Batch, Terms, Update
 
 _HOMES = {
     "Batch": "types",
-    "Filler": "filler",
+    "Filler": "fill.prepared",
     "Inpainter": "inpainter",
     "Stream": "data.stream",
     "Terms": "types",

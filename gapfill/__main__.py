@@ -2,7 +2,7 @@
 
 import sys
 
-from gapfill.cli import main
+from gapfill.commands.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

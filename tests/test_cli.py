@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import gapfill
-from gapfill import cli
+from gapfill.commands import main as cli
 from gapfill.errors import GapfillError
 
 SMALL = ("--device", "cpu", "--precision", "fp32", "--quiet", "--batch-size", "4")

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 import gapfill
-from gapfill import compare, comparison, evaluate, masks, metrics, registry
+from gapfill import compare, masks, metrics, registry
 from gapfill.about import About
+from gapfill.compare import evaluate, stages
 from gapfill.data.faces import generate
 from gapfill.data.table import Table
 from gapfill.errors import GapfillError, UsageError
@@ -47,7 +48,7 @@ def small_set(monkeypatch):
     monkeypatch.setattr("gapfill.data.table.open_table", lambda *a, **k: table)
     monkeypatch.setattr("gapfill.data.open_table", lambda *a, **k: table)
     # Three seconds a model that these tests have no use for.
-    monkeypatch.setattr("gapfill.evaluate._median_seconds", lambda *a: 0.01)
+    monkeypatch.setattr("gapfill.compare.evaluate._median_seconds", lambda *a: 0.01)
     return table
 
 
@@ -210,13 +211,13 @@ def test_the_time_of_a_fill_is_measured_alone_and_in_batches():
 
 
 def chosen(*words):
-    entries, left_out = comparison.contestants(words, 32)
+    entries, left_out = stages.contestants(words, 32)
     return [entry.label for entry in entries], left_out
 
 
 def test_the_baselines_say_so_themselves_and_the_floor_comes_first():
     roles = {name: registry.model_class(name).about.baseline for name in registry.built_in()}
-    assert [roles[name] for name in comparison.baselines()] == ["floor", "line"]
+    assert [roles[name] for name in stages.baselines()] == ["floor", "line"]
 
 
 def test_groups_wildcards_and_names_may_be_mixed():

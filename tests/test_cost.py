@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from gapfill import evaluate
+from gapfill.compare import evaluate
 
 
 @pytest.mark.parametrize(("seconds", "fills"), [(0.001, 32), (0.2, 8), (1.0, 5), (4.0, 3), (30, 1)])

@@ -171,7 +171,7 @@ def test_on_a_gpu_twenty_steps_end_with_the_eager_weights(name, mode):
 
 
 def test_the_command_line_says_the_mode_and_refuses_what_cannot_be_had(tmp_path, capsys):
-    from gapfill.cli import main
+    from gapfill.commands.main import main
 
     options = ["fit", "cnn", "--size", "32", "--set", "width=4", "--steps", "2", "--device", "cpu"]
     assert main([*options, "--out", str(tmp_path / "run")]) == 0

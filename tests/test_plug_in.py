@@ -80,7 +80,7 @@ def test_the_plug_in_is_compared_like_any_other_model(python, tmp_path):
 
 
 def test_the_zoo_page_does_not_depend_on_installed_plug_ins(python):
-    assert "### dilated" not in python("-m", "gapfill.zoo")
+    assert "### dilated" not in python("-m", "gapfill.commands.listing")
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in PLUG_IN.iterdir() if path.is_file()))

@@ -11,19 +11,18 @@ PACKAGE = Path(gapfill.__file__).parent
 
 FLOORS = [
     {"_version", "errors"},
-    {"about", "types", "config", "checkpoint", "compute", "pictures", "randomness", "ranks"},
+    {"about", "types", "config", "checkpoint", "compute", "console", "pictures", "randomness"}
+    | {"ranks"},
     {"masks", "nets", "losses", "metrics", "optim"},
     {"data", "train"},
     {"watcher"},
     {"inpainter"},
-    {"filler"},
     {"registry"},
     {"models"},
-    {"recipe", "testing", "files", "console"},
-    {"evaluate", "report"},
-    {"comparison", "zoo"},
+    {"recipe", "fill"},
+    {"testing", "report"},
     {"compare"},
-    {"cli"},
+    {"commands"},
     {"__main__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

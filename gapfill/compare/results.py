@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gapfill import checkpoint, evaluate, masks, metrics, ranks
-from gapfill.comparison.plan import Contestant, Plan
-from gapfill.comparison.runs import Bench, Tested, place
+from gapfill import checkpoint, masks, metrics, ranks
+from gapfill.compare import evaluate
+from gapfill.compare.plan import Contestant, Plan
+from gapfill.compare.runs import Bench, Tested, place
 from gapfill.compute import resolve_precision
 from gapfill.config import plain
 from gapfill.inpainter import Inpainter

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gapfill import evaluate, masks, ranks
-from gapfill.comparison.plan import Contestant, Plan
+from gapfill import masks, ranks
+from gapfill.compare import evaluate
+from gapfill.compare.plan import Contestant, Plan
 from gapfill.config import plain
 from gapfill.console import say
 from gapfill.data import Stream

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from gapfill import checkpoint, metrics, ranks
-from gapfill.comparison import results, runs
-from gapfill.comparison.entries import baselines, contestants, leave_out
-from gapfill.comparison.plan import Contestant, Plan, headline
+from gapfill.compare import results, runs
+from gapfill.compare.entries import baselines, contestants, leave_out
+from gapfill.compare.plan import Contestant, Plan, headline
 from gapfill.console import say
 from gapfill.train.folder import RunFolder
 

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 import gapfill
-from gapfill import evaluate, registry, zoo
+from gapfill import registry
 from gapfill.about import GROUPS
+from gapfill.commands import listing
+from gapfill.compare import evaluate
 from gapfill.config import plain
 from gapfill.inpainter import Inpainter
 from gapfill.recipe import read_recipe
@@ -23,7 +25,7 @@ BUILT_IN = sorted(registry.built_in())
 @pytest.fixture(scope="module")
 def found():
     """The facts of every built-in model."""
-    found, broken = zoo.gather(BUILT_IN)
+    found, broken = listing.gather(BUILT_IN)
     assert not broken
     return found
 
@@ -36,13 +38,15 @@ def as_before(monkeypatch):
 
 
 def test_docs_models_is_current(found):
-    made = zoo.markdown(found)
+    made = listing.markdown(found)
     kept = (ROOT / "docs" / "models.md").read_text()
-    assert kept.rstrip() == made.rstrip(), "run: python -m gapfill.zoo > docs/models.md"
+    assert kept.rstrip() == made.rstrip(), (
+        "run: python -m gapfill.commands.listing > docs/models.md"
+    )
 
 
 def test_the_page_has_a_section_for_every_built_in_model(found):
-    lines = zoo.markdown(found).splitlines()
+    lines = listing.markdown(found).splitlines()
     assert [line[4:] for line in lines if line.startswith("### ")] == [one.name for one in found]
     assert sorted(one.name for one in found) == BUILT_IN
 
@@ -58,7 +62,7 @@ def test_counts_without_memory_equal_counts_with(found):
     model = gapfill.create("cnn")
     cnn = next(one for one in found if one.name == "cnn")
     assert cnn.parameters == evaluate.count_parameters(model)
-    assert cnn.macs == evaluate.count_macs(model, zoo.SIZE)
+    assert cnn.macs == evaluate.count_macs(model, listing.SIZE)
 
 
 def test_attention_counts_among_the_multiplications():
@@ -119,7 +123,7 @@ def test_a_table_keeps_to_its_width_and_cuts_the_works_alone(found):
         )
     )  # fmt: skip
     for width in (100, 110, 160):
-        lines = zoo.table([*found, long], width).splitlines()
+        lines = listing.table([*found, long], width).splitlines()
         assert max(map(len, lines)) <= width
         assert lines[-1].startswith("a_model_of_a_long_name  ")
         assert "…" in lines[-1]
@@ -140,7 +144,7 @@ def test_a_model_without_defaults_is_named_with_the_reason(as_before):
         def fill(self, known, mask):
             return known
 
-    found, broken = zoo.gather(["telea", "needy"])
+    found, broken = listing.gather(["telea", "needy"])
     assert [one.name for one in found] == ["telea"]
     assert broken == {"needy": "needy: the setting 'width' is missing."}
 
@@ -162,7 +166,7 @@ def test_a_model_that_needs_real_memory_is_described_too(as_before):
         def fill(self, known, mask):
             return known * self.layer.weight.sum().item()
 
-    one = zoo.facts("counting")
+    one = listing.facts("counting")
     assert one.parameters == 9
     assert one.macs is None
 
@@ -170,6 +174,6 @@ def test_a_model_that_needs_real_memory_is_described_too(as_before):
 def test_a_broken_plug_in_is_named_and_the_rest_is_told(monkeypatch):
     point = EntryPoint("lost", "plug_lost:Model", registry.GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [point])
-    found, broken = zoo.gather(gapfill.list_models())
+    found, broken = listing.gather(gapfill.list_models())
     assert sorted(one.name for one in found) == BUILT_IN
     assert broken["lost"].startswith("the plug-in plug_lost:Model for 'lost' cannot be imported")

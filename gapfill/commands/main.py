@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gapfill import compare, console
+from gapfill import console
 from gapfill._version import __version__
 from gapfill.about import GROUPS
+from gapfill.compare import command as compare
 
 
 def parser() -> console.Parser:
@@ -73,9 +74,10 @@ def parser() -> console.Parser:
 
 def run_list(options: argparse.Namespace) -> None:
     """Show the models that match, and name those that cannot be had."""
-    from gapfill import registry, zoo
+    from gapfill import registry
+    from gapfill.commands import listing
 
-    found, broken = zoo.gather(registry.list_models(options.pattern))
+    found, broken = listing.gather(registry.list_models(options.pattern))
     found = [
         one
         for one in found
@@ -89,7 +91,7 @@ def run_list(options: argparse.Namespace) -> None:
         _write_json(options.json, [*rows, *({"name": n, "error": e} for n, e in broken.items())])
         return
     if found:
-        console.show(zoo.table(found, max(shutil.get_terminal_size((110, 24)).columns, 100)))
+        console.show(listing.table(found, max(shutil.get_terminal_size((110, 24)).columns, 100)))
     for reason in broken.values():
         console.say(f"left out: {reason}")
 
@@ -141,7 +143,7 @@ def run_fit(options: argparse.Namespace) -> None:
 
 def run_fill(options: argparse.Namespace) -> None:
     """Fill one picture, at the resolution that the model knows, and paste into the photo."""
-    from gapfill.files import fill_file
+    from gapfill.fill.photo import fill_file
 
     fill_file(
         options.model,
@@ -159,7 +161,8 @@ def run_doctor(options: argparse.Namespace) -> None:
     """Say what is here: versions, devices, precision, data, LPIPS weights, plug-ins."""
     import torch
 
-    from gapfill import evaluate, metrics, ranks, registry
+    from gapfill import metrics, ranks, registry
+    from gapfill.compare import evaluate
     from gapfill.compute import resolve_precision
     from gapfill.data.table import cache_folder
 

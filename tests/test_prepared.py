@@ -6,8 +6,9 @@ import pytest
 import torch
 
 import gapfill
-from gapfill import Filler, filler, masks, testing
+from gapfill import Filler, masks, testing
 from gapfill.errors import UsageError
+from gapfill.fill import prepared
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -49,7 +50,7 @@ def test_in_half_precision_known_pixels_stay_bit_for_bit(model, given, dtype):
 
 
 def test_a_compiled_filler_gives_the_same(model, given, monkeypatch):
-    monkeypatch.setattr(filler.torch, "compile", partial(torch.compile, backend="aot_eager"))
+    monkeypatch.setattr(prepared.torch, "compile", partial(torch.compile, backend="aot_eager"))
     compiled = Filler(model, 32, batch_size=6, precision="fp32", mode="compile")
     apart = compiled(*given).float() - model.inpaint(*given).float()
     assert apart.abs().max() <= 1
@@ -78,7 +79,7 @@ def test_what_cannot_work_is_refused_at_once(model):
 def test_a_fill_that_cannot_be_captured_is_called(model, given, monkeypatch):
     fast = Filler(model, 32, batch_size=6, precision="fp32")
     monkeypatch.setattr(fast, "device", torch.device("cuda"))
-    monkeypatch.setattr(filler.torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(prepared.torch.cuda, "synchronize", lambda device: None)
 
     def fail():
         raise RuntimeError("operation not permitted when stream is capturing")

@@ -9,7 +9,6 @@ import argparse
 import hashlib
 import json
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from gapfill import console
 from gapfill.about import GROUPS
 
 if TYPE_CHECKING:
-    from gapfill.comparison import Plan
+    from gapfill.compare.stages import Plan
 
 GENERATED_BUDGET = "75s"
 
@@ -61,12 +60,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out a comparison."""
-    from gapfill import comparison, report
+    from gapfill import report
+    from gapfill.compare import stages
 
     plan = make_plan(options)
     to_stdout = options.json == "-"
-    (console.say if to_stdout else console.show)(comparison.headline(plan))
-    results = comparison.carry_out(plan)
+    (console.say if to_stdout else console.show)(stages.headline(plan))
+    results = stages.carry_out(plan)
     written = report.write(plan.out)
     if to_stdout:
         console.show(json.dumps(results, indent=1, ensure_ascii=False))
@@ -88,7 +88,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
         UsageError: names, settings, masks, devices or pictures that make no sense.
     """
     from gapfill import masks, ranks
-    from gapfill.comparison import Plan, baselines, contestants
+    from gapfill.compare.stages import Plan, baselines, contestants
     from gapfill.config import build
     from gapfill.data import open_table
     from gapfill.errors import UsageError
@@ -173,7 +173,3 @@ def _command(options: argparse.Namespace) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     return console.launch(run, parser(), arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,9 +6,10 @@ import torch
 from PIL import Image
 
 import gapfill
-from gapfill import files, registry
+from gapfill import registry
 from gapfill.errors import GapfillError, UsageError
-from gapfill.files import fill_any_size, fill_file
+from gapfill.fill import photo as filling
+from gapfill.fill.photo import fill_any_size, fill_file
 from gapfill.inpainter import Inpainter
 
 WIDTH, HEIGHT = 100, 80
@@ -90,7 +91,7 @@ def probe(monkeypatch):
     monkeypatch.setattr(registry, "_classes", dict(registry._classes))
     made = Probe()
     gapfill.register("probe")(Probe)
-    monkeypatch.setattr(files, "create", lambda name: made)
+    monkeypatch.setattr(filling, "create", lambda name: made)
     return made
 
 

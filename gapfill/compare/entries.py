@@ -10,7 +10,7 @@ import torch
 
 from gapfill import masks
 from gapfill.about import GROUPS
-from gapfill.comparison.plan import Contestant
+from gapfill.compare.plan import Contestant
 from gapfill.config import nearest
 from gapfill.console import say
 from gapfill.errors import GapfillError, UsageError

@@ -1,6 +1,6 @@
 """What there is to know of the registered models: as data, as a table, as docs/models.md.
 
-python -m gapfill.zoo > docs/models.md
+python -m gapfill.commands.listing > docs/models.md
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 
-from gapfill import console, evaluate, registry
+from gapfill import console, registry
 from gapfill.about import GROUPS, About
+from gapfill.compare import evaluate
 from gapfill.config import plain
 from gapfill.errors import GapfillError
 from gapfill.report.scores import NOTHING, quantity
@@ -27,7 +28,7 @@ _WIDTH = 110
 _LEAST_WORK = 12
 
 _HEAD = """\
-<!-- Written by `python -m gapfill.zoo > docs/models.md`; do not edit. -->
+<!-- Written by `python -m gapfill.commands.listing > docs/models.md`; do not edit. -->
 
 # The models
 

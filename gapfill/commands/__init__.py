@@ -1,0 +1,1 @@
+"""The console command `gapfill`: a file for each of its commands."""

@@ -1,0 +1,1 @@
+"""What fills pictures for people: prepared for speed, and photos from disk."""
