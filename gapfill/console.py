@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from gapfill._version import __version__
@@ -119,6 +121,17 @@ def show(text: str) -> None:
     """A result, on stdout."""
     sys.stdout.write(text.rstrip("\n") + "\n")
     sys.stdout.flush()
+
+
+def write_json(path: str, value: Any) -> None:
+    """A result as JSON into the file `path`, or on stdout for `-`."""
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    if path == "-":
+        show(text)
+    else:
+        from gapfill.checkpoint import write_text
+
+        write_text(Path(path), text + "\n")
 
 
 def launch(

@@ -19,6 +19,8 @@ from gapfill.about import GROUPS
 if TYPE_CHECKING:
     from gapfill.compare.stages import Plan
 
+NAME, HELP = "compare", "train, score and report several models"
+
 GENERATED_BUDGET = "75s"
 
 

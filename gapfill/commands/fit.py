@@ -1,0 +1,67 @@
+"""`gapfill fit`: train one model and save it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from gapfill import console
+
+NAME, HELP = "fit", "train one model and save it"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
+    parser.add_argument("model", help="a registered name or a recipe (.yaml)")
+    console.add_data(parser)
+    parser.add_argument("--mask", help="which masks to train with (default: center)")
+    console.add_length(parser)
+    console.add_training(parser)
+    console.add_set(parser)
+    parser.add_argument("--out", metavar="DIR", required=True, help="where run and model are kept")
+    console.add_common(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train one model as a recipe says, with the command line's changes."""
+    from gapfill import masks, ranks
+    from gapfill.compute import resolve_precision
+    from gapfill.config import build, plain
+    from gapfill.data import Stream, open_table
+    from gapfill.randomness import mix, seeded
+    from gapfill.recipe import Recipe, read_recipe
+    from gapfill.train import Training, resolve_mode
+
+    is_file = options.model.endswith((".yaml", ".yml"))
+    recipe = read_recipe(options.model) if is_file else Recipe(model=options.model)
+    changes = console.given(options, "mask", "batch_size")
+    settings = {**recipe.settings, **console.parse_set(options.set)}
+    recipe = build(Recipe, vars(recipe) | changes | {"settings": settings}).sized(options.size)
+    masks.check(recipe.mask)
+    length = console.given(options, "epochs", "steps", "budget")
+    training = plain(recipe.train) | console.given(options, "device", "precision", "mode", "seed")
+    if length:
+        training |= dict.fromkeys(("epochs", "steps", "budget")) | length
+    train = build(Training, training, where="fit")
+    device = ranks.start(train.device)
+    how = f"{resolve_precision(train.precision, device)}, {resolve_mode(train.mode, device)}"
+    with seeded(mix(train.seed, "weights")):
+        model = recipe.create()
+    table = open_table(options.data, options.size, options.crop, extra=options.extra)
+    out = Path(options.out)
+    if ranks.rank() == 0:
+        console.say(
+            f"data: {table.describe()} · masks: {recipe.mask} · {device.type}, {how}", options.quiet
+        )
+    model.fit(
+        Stream(table.part("train").images, recipe.batch_size, train.seed, flip=recipe.flip),
+        mask=recipe.mask,
+        val=table.validation,
+        out=out,
+        quiet=options.quiet,
+        **plain(train),
+    )
+    if ranks.rank() == 0:
+        model.save(out / "model", data=table.provenance)
+        console.say(f"wrote {out / 'model'}", options.quiet)
+    ranks.stop()
