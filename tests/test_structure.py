@@ -11,9 +11,8 @@ PACKAGE = Path(gapfill.__file__).parent
 
 FLOORS = [
     {"_version", "errors"},
-    {"about", "types", "config", "checkpoint", "compute", "console", "pictures", "randomness"}
-    | {"ranks"},
-    {"masks", "nets", "losses", "metrics", "optim"},
+    {"about", "types", "config", "checkpoint", "compute", "pictures", "randomness", "ranks"},
+    {"console", "masks", "nets", "losses", "metrics", "optim"},
     {"data", "train"},
     {"watcher"},
     {"inpainter"},
