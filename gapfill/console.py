@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -48,6 +50,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, help="names every random choice (default: 0)")
     parser.add_argument("--batch-size", type=int, metavar="N", help="pictures a step (default: 64)")
+    parser.add_argument("--log", metavar="FILE", help="keep the notes and the progress there too")
 
 
 def given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
@@ -110,9 +113,24 @@ def parse_set(pairs: Sequence[str]) -> dict[str, Any]:
     return settings
 
 
+def duration(seconds: float) -> str:
+    """A time in words.
+
+    >>> [duration(seconds) for seconds in (0.4, 75, 600, 7800)]
+    ['1 s', '75 s', '10 min', '2 h 10 min']
+    """
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
 def say(text: str, quiet: bool = False) -> None:
-    """A note for the person at the terminal, on stderr."""
+    """A note for the person at the terminal, on stderr, and for the logger `gapfill`."""
     if not quiet:
+        logging.getLogger("gapfill").info(text.rstrip("\n"))
         sys.stderr.write(text.rstrip("\n") + "\n")
         sys.stderr.flush()
 
@@ -145,7 +163,8 @@ def launch(
     """
     options = parser.parse_args(arguments)
     try:
-        return command(options) or 0
+        with _logging_to(getattr(options, "log", None)):
+            return command(options) or 0
     except GapfillError as error:
         if getattr(options, "debug", False):
             raise
@@ -158,3 +177,31 @@ def launch(
         # The reader of stdout left; what is still buffered must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+@contextmanager
+def _logging_to(path: str | None) -> Iterator[None]:
+    """Inside the block, the lines of the logger `gapfill` are added to the file `path`.
+
+    Raises:
+        GapfillError: the file cannot be written.
+    """
+    if path is None:
+        yield
+        return
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise GapfillError(f"--log: cannot write {path}: {error.strerror or error}.") from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logger = logging.getLogger("gapfill")
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        handler.close()

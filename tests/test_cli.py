@@ -405,7 +405,7 @@ def test_an_interrupted_command_exits_with_130(capsys, monkeypatch):
     def interrupted(options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "run_list", interrupted)
+    monkeypatch.setattr("gapfill.commands.list.run", interrupted)
     assert run("list") == 130
     assert capsys.readouterr().err == "gapfill: interrupted.\n"
 

@@ -64,10 +64,13 @@ def run(options: argparse.Namespace) -> int:
     """Carry out a comparison."""
     from gapfill import report
     from gapfill.compare import stages
+    from gapfill.compare.estimate import forecast
 
     plan = make_plan(options)
     to_stdout = options.json == "-"
     (console.say if to_stdout else console.show)(stages.headline(plan))
+    if not options.quiet and (expected := forecast(plan)):
+        console.say(expected)
     results = stages.carry_out(plan)
     written = report.write(plan.out)
     if to_stdout:

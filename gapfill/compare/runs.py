@@ -98,7 +98,16 @@ class Tested:
 
 def test(plan: Plan, entry: Contestant, bench: Bench) -> Tested:
     """Train every run that is not trained yet, and fill and score the test pictures."""
-    models = [_trained(plan, entry, seed) for seed in _seeds(plan, entry)]
+    seeds = _seeds(plan, entry)
+    models = []
+    for number, seed in enumerate(seeds):
+        run = f", run {number + 1} of {len(seeds)}" if len(seeds) > 1 else ""
+        place_in = f"model {plan.entries.index(entry) + 1} of {len(plan.entries)}"
+        say(f"{place_in}: {entry.label}{run}", plan.quiet)
+        models.append(_trained(plan, entry, seed))
+    if models[0].optimised():
+        count = f"{len(bench.real) * len(bench.banks) * len(models):,}"
+        say(f"{entry.label}: scoring {count} fills", plan.quiet)
     first: Tensor | None = None
     scores: list[dict[str, dict[str, Tensor]]] = []
     for model in models:
@@ -118,6 +127,21 @@ def test(plan: Plan, entry: Contestant, bench: Bench) -> Tested:
 def place(plan: Plan, entry: Contestant, seed: int) -> Path:
     """Where one run of a contestant is kept."""
     return plan.out / "models" / entry.label / f"seed-{seed}"
+
+
+def stream(plan: Plan, entry: Contestant, seed: int) -> Stream:
+    """The training pictures as one run of a contestant sees them."""
+    assert entry.recipe is not None
+    pictures = plan.table.part("train").images
+    return Stream(pictures, plan.batch_size, seed, flip=entry.recipe.flip)
+
+
+def training_of(plan: Plan, entry: Contestant, seed: int) -> dict[str, Any]:
+    """The trainer's settings of one run: the recipe's, and the comparison's over them."""
+    assert entry.recipe is not None
+    length = {name: getattr(plan.training, name) for name in ("steps", "epochs", "budget")}
+    training = plain(entry.recipe.train) | length | {"seed": seed, "device": plan.training.device}
+    return training | {"precision": plan.training.precision, "mode": plan.training.mode}
 
 
 def _seeds(plan: Plan, entry: Contestant) -> tuple[int, ...]:
@@ -143,18 +167,14 @@ def _trained(plan: Plan, entry: Contestant, seed: int) -> Inpainter:
                 "Give another --out, or delete it to train again."
             )
         return saved.to(ranks.resolve(plan.training.device))
-    stream = Stream(plan.table.part("train").images, plan.batch_size, seed, flip=recipe.flip)
-    length = {name: getattr(plan.training, name) for name in ("steps", "epochs", "budget")}
-    training = plain(recipe.train) | length | {"seed": seed, "device": plan.training.device}
-    training |= {"precision": plan.training.precision, "mode": plan.training.mode}
     try:
         model.fit(
-            stream,
+            stream(plan, entry, seed),
             mask=plan.mask,
             val=plan.table.validation,
             out=home,
             quiet=plan.quiet,
-            **training,
+            **training_of(plan, entry, seed),
         )
     except DivergedError as error:
         say(f"{entry.label}, seed {seed}: {error} It is scored by what was kept.")

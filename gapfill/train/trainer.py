@@ -23,6 +23,7 @@ from gapfill.randomness import mix, seeded
 from gapfill.train.engine import Engine, resolve_mode
 from gapfill.train.folder import RunFolder
 from gapfill.train.ledger import Ledger
+from gapfill.train.progress import Progress
 from gapfill.train.settings import DEFAULT_EPOCHS, Training, seconds
 from gapfill.train.signals import InterruptedRun, Signals
 from gapfill.types import Batch, Update
@@ -107,26 +108,26 @@ class Trainer:
             self._resume()
             self.engine.prepare(total)
             marks = self._watch_steps(total, looks)
-            bar = tqdm(
-                total=total,
-                initial=self._done,
-                desc=self.title,
-                unit="step",
-                disable=True if self.quiet else None,
-                dynamic_ncols=True,
+            progress = Progress(
+                self.title,
+                total,
+                self._done,
+                quiet=self.quiet,
+                budget=None if self.settings.budget is None else seconds(self.settings.budget),
+                note=self.note,
             )
             saved = self._clock = time.perf_counter()
-            with bar:
+            with progress:
                 for step in range(self._done, total):
                     self._step(step)
-                    bar.update()
+                    progress.step()
                     end = step + 1
                     stopping = ranks.anyone(signals.caught is not None)
                     pause = end % self.settings.log_every == 0 or end in marks or end == total
                     if pause or stopping:
-                        bar.set_postfix(_losses(self._flush()))
+                        progress.losses(_losses(self._flush()))
                     if end in marks:
-                        self._score(end)
+                        self._score(end, progress)
                     due = pause and time.perf_counter() - saved >= self.settings.save_seconds
                     if due or stopping or end == total:
                         self._save()
@@ -136,6 +137,7 @@ class Trainer:
                     if pause:
                         self._clock = time.perf_counter()
             self._finish()
+            progress.end()
         return total
 
     def stepper(self) -> Iterator[int]:
@@ -237,13 +239,15 @@ class Trainer:
             self._record(line | {"lr": self.engine.rate()})
         return line
 
-    def _score(self, step: int) -> None:
+    def _score(self, step: int, progress: Progress) -> None:
         """Score the averaged weights on the validation pictures; keep them if they are the best."""
         assert self._watch is not None
         if ranks.rank() == 0:
             scores = self._watch(self._averaged, step)
             self._record({"step": step} | {f"val/{key}": scores[key] for key in scores})
-            if scores["score"] > self._best:
+            better = scores["score"] > self._best
+            progress.look(step, scores, better)
+            if better:
                 self._best = scores["score"]
                 best = self._best_state = _clone(dict(self._averaged.state_dict()))
                 if self._folder is not None:
