@@ -96,7 +96,7 @@ class Progress:
 
     def look(self, step: int, scores: Mapping[str, float], best: bool) -> None:
         """The validation pictures were scored."""
-        shown = {key: value for key, value in scores.items() if key != "score"}
+        shown = {key: value for key, value in scores.items() if key != "score"} or scores
         if best:
             self._best = step, shown
         self._bar.set_postfix(self._found())
