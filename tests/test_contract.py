@@ -3,10 +3,12 @@
 import inspect
 
 import pytest
+import torch
 
 import gapfill
 from gapfill import testing
 from gapfill.registry import model_class
+from gapfill.types import Update
 
 SMALL = {"size": 32, "width": 4, "critic_width": 4, "iterations": 4}
 
@@ -75,3 +77,46 @@ def test_a_weight_that_no_update_reaches_is_named(tmp_path):
     model = Forgetful(Forgetful.Config(size=32, width=4, critic_width=4))
     with pytest.raises(AssertionError, match=r"no update reaches critic\."):
         testing.every_weight_is_reached(model, tmp_path)
+
+
+class Cheating(model_class("cnn")):
+    """Has another loss once it is compiled."""
+
+    def loss(self, batch):
+        factor = 1.1 if torch.compiler.is_compiling() else 1
+        return {name: factor * term for name, term in super().loss(batch).items()}
+
+
+def test_a_loss_that_compiles_to_another_is_caught_and_its_weight_named(tmp_path):
+    model = Cheating(Cheating.Config(size=32, width=4))
+    with pytest.raises(AssertionError, match=r"^the gradient of generator\.\S+ in 'network'"):
+        testing.compiled_losses_have_the_same_gradients(model, tmp_path)
+
+
+def test_a_loss_that_cannot_be_compiled_is_one_sentence(tmp_path, monkeypatch):
+    def fail(batch):
+        raise RuntimeError("\none thing\nand another")
+
+    monkeypatch.setattr(torch, "compile", lambda loss, backend: fail)
+    model = gapfill.create("cnn", size=32, width=4)
+    wanted = r"^'network' cannot be compiled: RuntimeError: one thing$"
+    with pytest.raises(AssertionError, match=wanted):
+        testing.compiled_losses_have_the_same_gradients(model, tmp_path)
+
+
+def test_a_compilation_is_not_told_of_in_the_log(tmp_path, caplog):
+    testing.compiled_losses_have_the_same_gradients(small("cnn"), tmp_path)
+    assert not caplog.records
+
+
+def test_a_gradient_that_is_zero_but_for_rounding_is_no_difference():
+    # What a bias has before a normalisation, beside weights whose gradients are numbers.
+    layer = torch.nn.Linear(2, 2)
+    update = Update("network", torch.optim.SGD(layer.parameters(), 0.1), dict)
+    eager = torch.tensor([[0.5, -0.25], [0.125, 1.0]]), torch.tensor([1e-9, -2e-9])
+    again = eager[0] + 1e-7, torch.tensor([-3e-9, 1e-9])
+    testing._compare(layer, update, eager, again)
+    with pytest.raises(AssertionError, match=r"^the gradient of bias in .* differs by 0\.01 "):
+        testing._compare(layer, update, eager, (again[0], again[1] + 0.01))
+    with pytest.raises(AssertionError, match=r"^'network' reaches bias only when it is not compi"):
+        testing._compare(layer, update, eager, (again[0], None))
