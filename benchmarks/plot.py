@@ -21,7 +21,7 @@ _LABELS = {"batch": "pictures in a batch", "width": "width", "size": "side of th
 
 def found(path: Path, test: str) -> list[dict[str, Any]]:
     """What a test of the benchmarks measured, as dictionaries of facts."""
-    entries = json.loads(path.read_text())["benchmarks"]
+    entries = json.loads(path.read_text("utf-8"))["benchmarks"]
     return [
         entry["extra_info"] | {"median": entry["stats"]["median"]}
         for entry in entries

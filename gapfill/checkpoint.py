@@ -15,7 +15,7 @@ import pickle
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from gapfill.errors import GapfillError
 
 _MAGIC = b"gapfill checkpoint 1\n"
 _TEMPORARY = ".partial-"
+_LONGEST_HEADER = 100_000_000  # bytes; what safetensors itself allows
 
 
 class DamagedError(GapfillError):
@@ -56,8 +57,12 @@ def write_atomic(path: Path, *pieces: bytes | memoryview) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file in one piece."""
-    write_atomic(path, text.encode())
+    r"""Write a UTF-8 text file in one piece.
+
+    A name in it whose bytes are no text, of a file from another system, is spelt `\udcff`, which
+    JSON reads as the same name.
+    """
+    write_atomic(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -120,15 +125,16 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         DamagedError: the file is no safetensors file, or its content has changed.
         GapfillError: it was not written by gapfill.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.torch import load as deserialise
 
     if not path.is_file():
         raise GapfillError(f"there are no weights at {path}.")
+    # Read here and not by safetensors, which opens no file whose name is not UTF-8.
+    data = _read(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, UnicodeDecodeError, RuntimeError) as error:
+        tensors, metadata = deserialise(data), _metadata(io.BytesIO(data))
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise DamagedError(f"weights {path} are damaged ({error}).") from error
     if "gapfill" not in metadata or "sha256" not in metadata:
         raise GapfillError(f"{path} was not written by gapfill: it says nothing of its model.")
@@ -139,15 +145,27 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def digest_of(path: Path) -> str | None:
     """The digest that a file of weights carries inside, or None where there is no file."""
-    from safetensors import SafetensorError, safe_open
-
     if not path.is_file():
         return None
     try:
-        with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get("sha256")
-    except (SafetensorError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            return _metadata(file).get("sha256")
+    except (ValueError, RecursionError) as error:
         raise DamagedError(f"weights {path} are damaged ({error}).") from error
+
+
+def _metadata(file: BinaryIO) -> dict[str, Any]:
+    """What a safetensors file says of itself: in its header, JSON after its own length.
+
+    Raises:
+        ValueError: there is no such header.
+    """
+    length = int.from_bytes(file.read(8), "little")
+    if length > _LONGEST_HEADER:
+        raise ValueError("its header is too long")
+    header = json.loads(file.read(length))
+    found = header.get("__metadata__") if isinstance(header, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:

@@ -6,11 +6,13 @@ import argparse
 import json
 import logging
 import os
+import re
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from gapfill._version import __version__
 from gapfill.errors import GapfillError
@@ -25,7 +27,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the message and where help is, and leave with 2."""
-        self.exit(2, f"{self.prog}: {message}. See {self.prog} --help.\n")
+        self.exit(2, f"{self.prog}: {_one_line(message)}. See {self.prog} --help.\n")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if message:
+            _write(file or sys.stderr, message)
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -131,25 +137,68 @@ def say(text: str, quiet: bool = False) -> None:
     """A note for the person at the terminal, on stderr, and for the logger `gapfill`."""
     if not quiet:
         logging.getLogger("gapfill").info(text.rstrip("\n"))
-        sys.stderr.write(text.rstrip("\n") + "\n")
-        sys.stderr.flush()
+        _write(sys.stderr, text.rstrip("\n") + "\n")
 
 
 def show(text: str) -> None:
     """A result, on stdout."""
-    sys.stdout.write(text.rstrip("\n") + "\n")
-    sys.stdout.flush()
+    _write(sys.stdout, text.rstrip("\n") + "\n")
 
 
 def write_json(path: str, value: Any) -> None:
     """A result as JSON into the file `path`, or on stdout for `-`."""
-    text = json.dumps(value, indent=1, ensure_ascii=False)
     if path == "-":
-        show(text)
+        text = json.dumps(value, indent=1, ensure_ascii=False)
+        whole = fitting(text, sys.stdout.encoding) == text
+        show(text if whole else json.dumps(value, indent=1))
     else:
-        from gapfill.checkpoint import write_text
+        from gapfill import checkpoint
 
-        write_text(Path(path), text + "\n")
+        checkpoint.write_json(Path(path), value)
+
+
+def fitting(text: str, encoding: str | None) -> str:
+    """The text in characters that `encoding` has, its columns where they were if they can be.
+
+    >>> fitting("27.31 ± 0.05  64×64", "ascii")
+    '27.31 +-0.05  64x64'
+    """
+    encoding = encoding or "utf-8"
+    try:
+        text.encode(encoding)
+        return text
+    except UnicodeEncodeError:
+        return re.sub(r"([^\x00-\x7f])( *)", lambda match: _stand_in(match, encoding), text)
+
+
+_STAND_INS = {"±": "+-", "×": "x", "…": "..", "†": "+", "·": "|", "→": "->", "²": "2", "³": "3"}
+_STAND_INS |= dict.fromkeys("–−", "-") | dict.fromkeys("“”„", '"') | dict.fromkeys("‘’", "'")
+
+
+def _stand_in(match: re.Match[str], encoding: str) -> str:
+    """What is shown for a character and the blanks behind it, as wide as they are if possible."""
+    character, blanks = match.groups()
+    try:
+        character.encode(encoding)
+        return match[0]
+    except UnicodeEncodeError:
+        bare = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+        shown = _STAND_INS.get(character) or bare
+        shown = shown or character.encode("ascii", "backslashreplace").decode()
+        return shown + (blanks[1:] if len(shown) == 2 else blanks)
+
+
+def _write(file: TextIO, text: str) -> None:
+    file.write(fitting(text, getattr(file, "encoding", None)))
+    file.flush()
+
+
+def _one_line(text: str) -> str:
+    """The text with what is no character to be seen, such as a name's line end, spelt out."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape", "backslashreplace").decode()
+        for each in text
+    )
 
 
 def launch(
@@ -168,7 +217,7 @@ def launch(
     except GapfillError as error:
         if getattr(options, "debug", False):
             raise
-        say(f"{parser.prog}: {error}")
+        say(f"{parser.prog}: {_one_line(str(error))}")
         return error.exit_code
     except KeyboardInterrupt as error:
         say(f"{parser.prog}: {str(error) or 'interrupted.'}")

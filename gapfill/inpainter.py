@@ -328,7 +328,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     """
     path = folder / "config.json"
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text("utf-8"))
     except OSError:
         raise UsageError(f"{folder} holds no saved model: there is no config.json.") from None
     except ValueError as error:

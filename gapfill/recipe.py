@@ -56,7 +56,7 @@ def read_recipe(path: str | Path) -> Recipe:
 
     path = Path(path)
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_bytes())
     except OSError as error:
         raise UsageError(f"cannot read the recipe {path}: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

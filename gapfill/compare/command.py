@@ -73,14 +73,10 @@ def run(options: argparse.Namespace) -> int:
         console.say(expected)
     results = stages.carry_out(plan)
     written = report.write(plan.out)
-    if to_stdout:
-        console.show(json.dumps(results, indent=1, ensure_ascii=False))
-    else:
+    if not to_stdout:
         console.show(report.table(results))
-    if options.json and not to_stdout:
-        from gapfill.checkpoint import write_json
-
-        write_json(Path(options.json), results)
+    if options.json:
+        console.write_json(options.json, results)
     names = "  ".join(path.name for path in written[1:])
     console.say(f"wrote {written[0]}  results.json  {names}", options.quiet)
     return 0

@@ -102,12 +102,18 @@ def _group(name: str) -> str | None:
 def _entry(word: str) -> Contestant:
     path = Path(word)
     if path.suffix in (".yaml", ".yml"):
-        return Contestant(path.stem, recipe=read_recipe(path))
+        return Contestant(_readable(path.stem), recipe=read_recipe(path))
     if path.is_dir() and word not in list_models():
         full = path.resolve()
         # Where a run keeps its model in `model`, the run's name says more.
-        return Contestant(full.parent.name if full.name == "model" else full.name, folder=path)
+        name = full.parent.name if full.name == "model" else full.name
+        return Contestant(_readable(name), folder=path)
     return Contestant(word, recipe=Recipe(model=word))
+
+
+def _readable(name: str) -> str:
+    """A file's name as a label: what is no character that one sees becomes `\ufffd`."""
+    return "".join(each if each.isprintable() else "\ufffd" for each in name)
 
 
 def _check(entry: Contestant, size: int) -> None:

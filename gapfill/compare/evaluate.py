@@ -221,7 +221,7 @@ def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
-        with open("/proc/cpuinfo") as file:  # noqa: PTH123, not a file of anyone's
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:  # noqa: PTH123, not a file of anyone's
             names = [
                 line.partition(":")[2].strip() for line in file if line.startswith("model name")
             ]

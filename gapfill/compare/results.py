@@ -115,7 +115,8 @@ def _run(
     failed = bool(model.training_cost and "diverged" in model.training_cost)
     worse = floor is not None and psnr is not None and psnr < floor and model.optimised()
     log = place(plan, entry, seed) / "log.jsonl"
-    history = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
+    text = log.read_text("utf-8") if log.is_file() else ""
+    history = [json.loads(line) for line in text.splitlines()]
     return {
         "seed": seed,
         "diverged": failed or worse,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gapfill import checkpoint
 from gapfill.report import figures, load, page, panels
 from gapfill.report.pictures import grid
 from gapfill.report.text import table
@@ -28,7 +29,7 @@ def write(folder: Path) -> list[Path]:
     results, pictures = load.results(folder), load.pictures(folder)
     histories, notes = load.histories(folder, results)
     written = [folder / "report.html", folder / "grid.png"]
-    written[0].write_text(page.render(results, pictures, histories, notes), "utf-8")
+    checkpoint.write_text(written[0], page.render(results, pictures, histories, notes))
     grid(panels.grid_columns(results, pictures)).save(written[1])
     trained = [
         history

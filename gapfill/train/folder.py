@@ -55,7 +55,7 @@ class RunFolder:
         if not path.is_file():
             return None
         try:
-            plan = json.loads(path.read_text())
+            plan = json.loads(path.read_text("utf-8"))
             before, decided = plan["wanted"], plan["decided"]
         except (ValueError, KeyError, TypeError) as error:
             raise GapfillError(f"{path} is damaged ({error}). Give another --out.") from error
@@ -103,14 +103,14 @@ class RunFolder:
 
     def log(self, line: Mapping[str, Any]) -> None:
         """Add a line to the log."""
-        with self.log_path.open("a") as file:
+        with self.log_path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     def rewind(self, step: int) -> list[dict[str, Any]]:
         """Cut the log after `step`, where a resumed run takes it up, and return what is left."""
         lines = []
         if self.log_path.is_file():
-            for text in self.log_path.read_text().splitlines():
+            for text in self.log_path.read_text("utf-8", "replace").splitlines():
                 try:
                     line = json.loads(text)
                 except ValueError:  # a line cut short by a kill
