@@ -15,6 +15,7 @@ from gapfill.data.faces import generate
 from gapfill.data.table import Table
 from gapfill.errors import GapfillError, UsageError
 from gapfill.inpainter import Inpainter
+from gapfill.metrics.paired import Bootstrap
 
 SMALL = [
     "--size",
@@ -136,12 +137,26 @@ def test_the_same_command_again_trains_nothing(small_set, tmp_path, monkeypatch)
 
 def test_seeds_repeat_and_report_the_spread(small_set, tmp_path):
     assert compare.main(["--models", "cnn", *SMALL, "--seeds", "3", "--out", str(tmp_path)]) == 0
-    row = json.loads((tmp_path / "results.json").read_text())["models"][-1]
+    results = json.loads((tmp_path / "results.json").read_text())
+    row = results["models"][-1]
     assert [each["seed"] for each in row["runs"]] == [0, 1, 2]
     psnrs = [each["scores"]["center"]["hole_psnr"] for each in row["runs"]]
     assert len(set(psnrs)) == 3
     assert row["stability"]["hole_psnr"]["sd"] == pytest.approx(np.std(psnrs, ddof=1), rel=1e-4)
     assert row["scores"]["center"]["hole_psnr"]["mean"] == pytest.approx(np.mean(psnrs), rel=1e-6)
+    # Every score of every run is kept, and the differences are those of all of them.
+    scores = np.load(tmp_path / "scores.npz", allow_pickle=False)
+    assert scores["names"].tolist() == [f"face-{n}" for n in range(48, 60)]
+    assert scores["cnn/center/hole_psnr"].shape == (3, 12)
+    assert scores["cnn/center/hole_psnr"].mean(1) == pytest.approx(psnrs, rel=1e-12)
+    columns = {
+        label: {"x": scores[f"{label}/center/hole_psnr"]} for label in ("mean", "telea", "cnn")
+    }
+    lead = Bootstrap(columns).lead("x", "higher")
+    found = results["paired"]["lead"]["center"]["hole_psnr"]
+    assert found["best"] == lead["best"]
+    for label, values in lead["ahead"].items():
+        assert found["ahead"][label] == pytest.approx(values, abs=2e-6)
 
 
 def test_a_saved_model_and_a_recipe_take_part(small_set, tmp_path):

@@ -18,6 +18,7 @@ from gapfill.compare.runs import Bench, Tested, place
 from gapfill.compute import resolve_precision
 from gapfill.config import plain
 from gapfill.inpainter import Inpainter
+from gapfill.metrics.paired import LEVEL, RESAMPLES, SEED, Bootstrap, Scores
 from gapfill.registry import saved_in
 
 SCHEMA = 1
@@ -132,8 +133,25 @@ def _digest(plan: Plan, entry: Contestant) -> str | None:
     return checkpoint.digest_of(saved_in(folder) / "model.safetensors")
 
 
-def whole(plan: Plan, rows: list[dict[str, Any]], bench: Bench) -> dict[str, Any]:
-    """The whole of results.json, from what it says of each model."""
+def paired(scores: Scores) -> dict[str, Any]:
+    """How far the best of every column is ahead of each other model: what may be marked best.
+
+    Args:
+        scores: by model, every picture's scores by kind of mask and metric, [runs, N].
+    """
+    boot = Bootstrap(scores)
+    better = {column["key"]: column["better"] for column in evaluate.columns()}
+    lead: dict[str, dict[str, Any]] = {}
+    for kind, key in dict.fromkeys(column for each in scores.values() for column in each):
+        if key in better:
+            lead.setdefault(kind, {})[key] = boot.lead((kind, key), better[key])
+    return {"resamples": RESAMPLES, "seed": SEED, "level": LEVEL, "lead": lead}
+
+
+def whole(
+    plan: Plan, rows: list[dict[str, Any]], bench: Bench, differences: dict[str, Any]
+) -> dict[str, Any]:
+    """The whole of results.json, from what it says of each model and of their differences."""
     device = ranks.resolve(plan.training.device)
     precision = resolve_precision(plan.training.precision, device)
     table = plan.table
@@ -174,5 +192,6 @@ def whole(plan: Plan, rows: list[dict[str, Any]], bench: Bench) -> dict[str, Any
         },
         "columns": evaluate.columns(),
         "models": rows,
+        "paired": differences,
         "left_out": plan.left_out,
     }

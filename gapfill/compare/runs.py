@@ -82,6 +82,14 @@ class Tested:
         """The numbers of the pictures that the first run fills worst."""
         return self.scores[0][bench.first]["hole_psnr"].argsort()[:_WORST]
 
+    def columns(self) -> dict[tuple[str, str], np.ndarray[Any, Any]]:
+        """Every picture's score by kind of mask and metric, float64 [runs, N]."""
+        return {
+            (kind, key): torch.stack([run[kind][key] for run in self.scores]).numpy()
+            for kind, metrics in self.scores[0].items()
+            for key in metrics
+        }
+
     def pictures(self, bench: Bench) -> dict[str, np.ndarray[Any, Any]]:
         """The fills that the report shows: examples, samples, the worst with their truth."""
         label, worst = self.entry.label, self.worst(bench)

@@ -1,4 +1,4 @@
-"""A comparison, stage by stage: contestants, training, scores, results.json and pictures.npz.
+"""A comparison, stage by stage: contestants, training, scores, the three files of results.
 
 Each stage reads what the one before wrote, so that an interrupted comparison goes on where it was
 and the report can be made again without training.
@@ -7,7 +7,9 @@ and the report can be made again without training.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,13 +25,14 @@ __all__ = ["Contestant", "Plan", "baselines", "carry_out", "contestants", "headl
 
 
 def carry_out(plan: Plan) -> dict[str, Any]:
-    """Train, score, and write `results.json` and `pictures.npz` into the plan's folder."""
+    """Train, score, and write results.json, scores.npz and pictures.npz into the plan's folder."""
     folder = RunFolder(plan.out, say)
     if folder.plan(plan.wanted) is None:
         folder.write_plan(plan.wanted, {})
     perceptual, reason = metrics.load_lpips(ranks.resolve(plan.training.device))
     bench = runs.Bench(plan, perceptual)
     pictures, rows, left_out, floor = bench.pictures(), [], dict(plan.left_out), None
+    scores: dict[str, dict[tuple[str, str], np.ndarray]] = {}
     for entry in plan.entries:
         try:
             tested = runs.test(plan, entry, bench)
@@ -43,9 +46,21 @@ def carry_out(plan: Plan) -> dict[str, Any]:
             left_out[entry.label] = leave_out(entry.label, error)
             continue
         pictures |= tested.pictures(bench)
-    found = results.whole(replace(plan, left_out=left_out), rows, bench)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **pictures)
-    checkpoint.write_atomic(plan.out / "pictures.npz", buffer.getvalue())
+        scores[entry.label] = tested.columns()
+    found = results.whole(replace(plan, left_out=left_out), rows, bench, results.paired(scores))
+    arrays = {
+        f"{label}/{kind}/{key}": array
+        for label, columns in scores.items()
+        for (kind, key), array in columns.items()
+    }
+    arrays["names"] = np.array(plan.test.names)
+    _write_arrays(plan.out / "pictures.npz", pictures, np.savez_compressed)
+    _write_arrays(plan.out / "scores.npz", arrays, np.savez)
     checkpoint.write_json(plan.out / "results.json", found)
     return found
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray], save: Callable[..., None]) -> None:
+    buffer = io.BytesIO()
+    save(buffer, allow_pickle=False, **arrays)
+    checkpoint.write_atomic(path, buffer.getvalue())

@@ -26,7 +26,7 @@ _MEANINGS = {
 
 
 def finding(results: dict[str, Any], kind: str) -> str:
-    """Say in one sentence who fills the hole best, and no more than the intervals allow."""
+    """Say in one sentence who fills the hole best, and no more than the differences allow."""
     scores = {model["label"]: score(model, kind, "hole_psnr") for model in results["models"]}
     scores = {name: entry for name, entry in scores.items() if entry.mean is not None}
     if not scores:
@@ -37,19 +37,20 @@ def finding(results: dict[str, Any], kind: str) -> str:
             f"{ranked[0]} restores the missing pixels to {_psnr(scores[ranked[0]])} hole PSNR; "
             "no other model stood beside it."
         )
-    level = contenders(scores, "higher")
+    level = contenders(results, kind, "hole_psnr")
     if len(level) == 1:
-        gap = number((scores[ranked[0]].mean or 0.0) - (scores[ranked[1]].mean or 0.0), 2)
         said = (
-            f"{ranked[0]} restores the missing pixels best, with {_psnr(scores[ranked[0]])} "
-            f"hole PSNR, {gap} dB ahead of {ranked[1]}"
+            f"{level[0]} restores the missing pixels best, with {_psnr(scores[level[0]])} "
+            f"hole PSNR, {_ahead(results, kind, ranked[1])} ahead of {ranked[1]}"
         )
-    else:
+    elif level:
         shown = level if len(level) <= 4 else [*level[:3], f"{len(level) - 3} more"]
         said = (
-            f"{listing(shown)} restore the missing pixels equally well as far as their intervals "
+            f"{listing(shown)} restore the missing pixels equally well as far as these pictures "
             f"can tell ({level[0]} has the highest hole PSNR, {_psnr(scores[level[0]])})"
         )
+    else:
+        said = f"{ranked[0]} has the highest hole PSNR, {_psnr(scores[ranked[0]])}"
     return said + _sharpest(results, kind, level) + "."
 
 
@@ -60,16 +61,23 @@ def headline(results: dict[str, Any]) -> str:
     return said if len(kinds) == 1 else f"Under {kinds[0]} masks, {said}"
 
 
+def _ahead(results: dict[str, Any], kind: str, label: str) -> str:
+    """Write how far the best is ahead of a model, with the interval of the difference."""
+    found = results["paired"]["lead"][kind]["hole_psnr"]["ahead"][label]
+    mean, low, high = (number(value, 2) for value in found)
+    return f"{mean} dB (95 % interval {low} to {high})"
+
+
 def _psnr(entry: Score) -> str:
     return f"{entry.text(2)} dB"
 
 
 def _sharpest(results: dict[str, Any], kind: str, level: list[str]) -> str:
     """Add who comes closest to the sharpness of real pictures, where that is certain."""
-    scores = {model["label"]: score(model, kind, "sharpness") for model in results["models"]}
-    best = winner(scores, "one")
+    best = winner(results, kind, "sharpness")
     if best is None:
         return ""
+    scores = {model["label"]: score(model, kind, "sharpness") for model in results["models"]}
     value = number(scores[best].mean, 2)
     if level == [best]:
         return f"; it is also the closest to real sharpness ({value}, where 1 is real)"

@@ -14,6 +14,8 @@ from gapfill.report.scores import finite
 
 SCHEMA = 1
 Pictures = dict[str, np.ndarray]
+Scores = dict[str, dict[tuple[str, str], np.ndarray]]
+"""By model, every picture's scores by kind of mask and metric, [runs, N]."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,31 @@ def pictures(folder: Path) -> Pictures:
     if missing := {"real", "mask"} - found.keys():
         raise GapfillError(f"{path} lacks {', '.join(sorted(missing))}.")
     return found
+
+
+def scores(folder: Path, results: dict[str, Any]) -> Scores:
+    """Read scores.npz from `folder`: the scores of the models that `results` names.
+
+    Raises:
+        GapfillError: The file is missing or damaged.
+    """
+    path = folder / "scores.npz"
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            found = dict(stored)
+    except Exception as error:  # zipfile, zlib and numpy each raise their own
+        raise GapfillError(f"{path} cannot be read ({error}).") from error
+    kinds = [mask["kind"] for mask in results["protocol"]["masks"]]
+    keys = [column["key"] for column in results["columns"]]
+    return {
+        model["label"]: {
+            (kind, key): found[name]
+            for kind in kinds
+            for key in keys
+            if (name := f"{model['label']}/{kind}/{key}") in found
+        }
+        for model in results["models"]
+    }
 
 
 def log(path: Path) -> dict[str, Curve]:

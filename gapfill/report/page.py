@@ -9,14 +9,18 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from gapfill.report import findings, panels, tables
-from gapfill.report.load import History, Pictures
+from gapfill.report import duels, findings, panels, tables
+from gapfill.report.load import History, Pictures, Scores
 from gapfill.report.scores import footnotes, listing
 from gapfill.report.text import GENERATED, reasons
 
 
 def render(
-    results: dict[str, Any], pictures: Pictures, histories: Sequence[History], notes: Sequence[str]
+    results: dict[str, Any],
+    pictures: Pictures,
+    scores: Scores,
+    histories: Sequence[History],
+    notes: Sequence[str],
 ) -> str:
     """Return the whole page as HTML that needs nothing beside itself."""
     environment = Environment(
@@ -37,6 +41,7 @@ def render(
         caveats=findings.caveats(results, kinds[0]),
         banner=(results["data"]["note"] or GENERATED) if results["data"]["generated"] else "",
         tables=[tables.scores(results, kind) for kind in kinds],
+        duels=[duels.matrices(results, scores, kind) for kind in kinds],
         by_kind=tables.kinds(results),
         footnotes=footnotes(results),
         reasons=reasons(results),

@@ -1,4 +1,4 @@
-"""Numbers as people read them, and the intervals that decide what may be called best."""
+"""Numbers as people read them, and what may be called best."""
 
 from __future__ import annotations
 
@@ -118,48 +118,31 @@ def listing(names: list[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def merit(entry: Score, better: str) -> float | None:
-    """Return how good a score is: larger is better, whatever the metric's direction.
+def contenders(results: Mapping[str, Any], kind: str, key: str) -> list[str]:
+    """Return the models, best first, that the paired intervals cannot tell from the best.
 
-    `better` is `higher`, `lower` or `one` (closest to 1).
+    A model whose difference to the best is not known stays a contender. Without per-picture scores
+    nothing is known of any difference, and the list is empty.
 
-    >>> merit(Score(0.75, None, 1, None), "one"), merit(Score(0.5, None, 1, None), "lower")
-    (-0.25, -0.5)
+    >>> ahead = {"cnn": [0.5, 0.4, 0.6], "gan": [0.7, -0.1, 1.5]}
+    >>> lead = {"center": {"hole_psnr": {"best": "unet", "ahead": ahead}}}
+    >>> models = [{"label": name, "scores": {"center": {"hole_psnr": {"mean": mean}}}}
+    ...           for name, mean in (("gan", 20.3), ("cnn", 20.5), ("unet", 21.0))]
+    >>> contenders({"models": models, "paired": {"lead": lead}}, "center", "hole_psnr")
+    ['unet', 'gan']
     """
-    if entry.mean is None:
-        return None
-    return {"higher": entry.mean, "lower": -entry.mean}.get(better, -abs(entry.mean - 1))
-
-
-def contenders(scores: Mapping[str, Score], better: str) -> list[str]:
-    """Return the names, best first, that the 95 % intervals cannot tell from the best.
-
-    A name without an interval can be told from nothing, so it stays a contender.
-
-    >>> best, near = Score(21, 0.1, 9, None), Score(20.8, 0.1, 9, None)
-    >>> contenders({"a": Score(18, 0.1, 9, None), "b": best, "c": near}, "higher")
-    ['b', 'c']
-    """
-    ranked = [
-        (value, name) for name, s in scores.items() if (value := merit(s, better)) is not None
-    ]
-    ranked.sort(key=lambda pair: -pair[0])
-    if not ranked:
+    lead = ((results.get("paired") or {}).get("lead") or {}).get(kind, {}).get(key)
+    if not lead:
         return []
-    top_value, top = ranked[0]
-    spread = {name: math.inf if (se := scores[name].se) is None else se for _, name in ranked}
-    floor = top_value - 1.96 * spread[top]
-    return [top] + [name for value, name in ranked[1:] if value + 1.96 * spread[name] >= floor]
+    measured = [m["label"] for m in results["models"] if score(m, kind, key).mean is not None]
+    order = [lead["best"], *lead["ahead"]]
+    order += [label for label in measured if label not in order]
+    beaten = {label for label, (_, low, _) in lead["ahead"].items() if low > 0}
+    return [label for label in order if label not in beaten]
 
 
-def winner(scores: Mapping[str, Score], better: str) -> str | None:
-    """Return the one name that is best beyond doubt, or None.
-
-    >>> a, b = Score(21, 0.1, 9, None), Score(20, 0.1, 9, None)
-    >>> winner({"a": a, "b": b}, "higher"), winner({"a": a}, "higher")
-    ('a', None)
-    """
-    if sum(entry.mean is not None for entry in scores.values()) < 2:
-        return None
-    first = contenders(scores, better)
-    return first[0] if len(first) == 1 else None
+def winner(results: Mapping[str, Any], kind: str, key: str) -> str | None:
+    """Return the one model that is better than each other one beyond doubt, or None."""
+    measured = sum(score(model, kind, key).mean is not None for model in results["models"])
+    first = contenders(results, kind, key)
+    return first[0] if len(first) == 1 and measured > 1 else None

@@ -31,10 +31,7 @@ _ARROWS = {
 def scores(results: dict[str, Any], kind: str) -> dict[str, Any]:
     """Return the main table of one kind of mask: headings and rows of cells."""
     models, columns = results["models"], results["columns"]
-    best = {}
-    for column in columns:
-        entries = {model["label"]: score(model, kind, column["key"]) for model in models}
-        best[column["key"]] = winner(entries, column["better"])
+    best = {column["key"]: winner(results, kind, column["key"]) for column in columns}
     return {
         "kind": kind,
         "finding": finding(results, kind),
@@ -70,10 +67,7 @@ def kinds(results: dict[str, Any]) -> dict[str, Any] | None:
     if len(names) < 2:
         return None
     column = results["columns"][0]
-    best = {}
-    for kind in names:
-        entries = {model["label"]: score(model, kind, column["key"]) for model in models}
-        best[kind] = winner(entries, column["better"])
+    best = {kind: winner(results, kind, column["key"]) for kind in names}
     rows = []
     for model in models:
         cells = []

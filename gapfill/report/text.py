@@ -9,6 +9,7 @@ from gapfill.report.load import check
 from gapfill.report.scores import beyond, finite, footnotes, number, quantity, score, winner
 
 GENERATED = "generated faces, not CelebA: numbers are not comparable with papers"
+BEST = "best: its paired 95 % interval against each other model excludes zero"
 _COLUMNS = ("hole_psnr", "hole_ssim", "lpips", "sharpness")
 
 
@@ -17,8 +18,8 @@ def table(results: dict[str, Any]) -> str:
 
     Under several kinds of masks a second block has a column for each kind.
 
-    A `*` marks the best of a column where its 95 % interval (mean ± 1.96 standard errors) overlaps
-    no other.
+    A `*` marks the best of a column where it is better than each other model beyond doubt: where
+    the paired 95 % interval of every difference excludes zero.
 
     Raises:
         GapfillError: `results` has a schema that this version does not know.
@@ -32,7 +33,7 @@ def table(results: dict[str, Any]) -> str:
         blocks.insert(0, results["data"]["note"] or GENERATED)
     notes = footnotes(results)
     if any("*" in line for block in blocks for line in block.splitlines()):
-        notes.insert(0, "* best: its 95 % interval overlaps no other")
+        notes.insert(0, f"* {BEST}")
     if notes:
         blocks.append("\n".join(notes))
     return "\n\n".join(blocks + reasons(results))
@@ -85,7 +86,7 @@ def _by_kind(results: dict[str, Any], kinds: Sequence[str]) -> str:
 def _column(results: dict[str, Any], kind: str, column: dict[str, Any]) -> list[str]:
     """Write one metric of all models, the best with a star where there is one beyond doubt."""
     scores = {model["label"]: score(model, kind, column["key"]) for model in results["models"]}
-    best = winner(scores, column["better"])
+    best = winner(results, kind, column["key"])
     texts = [entry.text(column["digits"]) for entry in scores.values()]
     if best is None:
         return texts
