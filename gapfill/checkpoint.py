@@ -112,10 +112,10 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, 
     # safetensors refuses what is not contiguous, such as weights kept in channels_last.
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(about, sort_keys=True)
-    digest = _digest(tensors, text)
-    data = serialise(tensors, metadata={"gapfill": text, "sha256": digest})
+    found = digest(tensors, text)
+    data = serialise(tensors, metadata={"gapfill": text, "sha256": found})
     write_atomic(path, data)
-    return digest
+    return found
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -138,7 +138,7 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise DamagedError(f"weights {path} are damaged ({error}).") from error
     if "gapfill" not in metadata or "sha256" not in metadata:
         raise GapfillError(f"{path} was not written by gapfill: it says nothing of its model.")
-    if _digest(tensors, metadata["gapfill"]) != metadata["sha256"]:
+    if digest(tensors, metadata["gapfill"]) != metadata["sha256"]:
         raise DamagedError(f"weights {path} are damaged (sha256 mismatch).")
     return tensors, json.loads(metadata["gapfill"])
 
@@ -168,13 +168,14 @@ def _metadata(file: BinaryIO) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
-    digest = hashlib.sha256(text.encode())
+def digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
+    """The SHA-256 of named tensors: of their names, types, shapes and values, and of `text`."""
+    found = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def _read(path: Path) -> bytes:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from gapfill import trunks
 from gapfill.errors import UsageError
 
 
@@ -20,3 +21,11 @@ def numbered(count, size=8):
     images = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).repeat(1, 3, size, size)
     images[..., 0] = 255
     return images
+
+
+def random_weights(name):
+    """A trunk of LPIPS with weights that mean nothing, the same at each call."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = torch.nn.Sequential(*trunks.TRUNKS[name].modules())
+    return {f"features.{key}": weights.detach() for key, weights in layers.named_parameters()}

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import gapfill
+from gapfill import trunks
 from gapfill.commands import main as cli
 from gapfill.errors import GapfillError
 
@@ -198,12 +199,42 @@ def test_doctor_says_what_is_here_as_json(capsys):
     assert facts["models"] == ", ".join(gapfill.list_models())
     assert facts["cache"].startswith(str(Path.cwd() / "home"))
     assert {"python", "device", "precision", "cuda", "lpips", "threads"} <= facts.keys()
+    assert {"alexnet", "vgg16"} <= facts.keys()
 
 
 def test_doctor_speaks_to_people_too(capsys):
     assert run("doctor") == 0
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert lines["gapfill"] == gapfill.__version__
+
+
+def test_doctor_fetches_the_trunks_that_are_missing_and_no_other(capsys, monkeypatch, tmp_path):
+    missing, asked = {"vgg16"}, []
+
+    def find(name):
+        if name in missing:
+            raise trunks.NoTrunkError(f"no {name}")
+        return {}, Path("here", name)
+
+    def fetch(name, progress):
+        asked.append((name, progress))
+        missing.remove(name)
+        return tmp_path / name
+
+    monkeypatch.setattr(trunks, "find", find)
+    monkeypatch.setattr(trunks, "fetch", fetch)
+    monkeypatch.setattr("gapfill.metrics.load_lpips", lambda device: (None, "no lpips"))
+    assert run("doctor") == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["lpips"] == "no lpips"
+    assert lines["alexnet"] == f"from {Path('here', 'alexnet')}"
+    assert lines["vgg16"] == "no vgg16"
+    assert not asked
+    assert run("doctor", "--fetch-lpips") == 0
+    said = capsys.readouterr()
+    assert said.err == f"wrote {tmp_path / 'vgg16'}\n"
+    assert f"from {Path('here', 'vgg16')}" in said.out
+    assert asked == [("vgg16", False)]
 
 
 def test_fit_trains_and_saves_a_model(capsys, folder, tmp_path):

@@ -11,7 +11,11 @@ PACKAGE = Path(gapfill.__file__).parent
 
 FLOORS = [
     {"_version", "errors"},
-    {"about", "types", "config", "checkpoint", "compute", "pictures", "randomness", "ranks"},
+    {
+        *("about", "types", "config", "cache", "checkpoint"),
+        *("compute", "pictures", "randomness", "ranks"),
+    },
+    {"trunks"},
     {"console", "masks", "nets", "losses", "metrics", "optim"},
     {"data", "train"},
     {"watcher"},

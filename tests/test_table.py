@@ -8,9 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from gapfill.cache import cache_folder
 from gapfill.data import table as table_module
 from gapfill.data.sources import hash_split
-from gapfill.data.table import Table, cache_folder, generated_table, open_table
+from gapfill.data.table import Table, generated_table, open_table
 from gapfill.errors import GapfillError, UsageError
 
 

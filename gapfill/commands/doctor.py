@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from gapfill import console
 
@@ -12,6 +13,11 @@ NAME, HELP = "doctor", "what this machine has and what is missing"
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
     parser.add_argument("--json", metavar="FILE", help="write it there, - for stdout")
+    parser.add_argument(
+        "--fetch-lpips",
+        action="store_true",
+        help="download the networks of LPIPS that are missing (AlexNet 244 MB, VGG16 553 MB)",
+    )
     console.add_common(parser)
 
 
@@ -19,20 +25,45 @@ def run(options: argparse.Namespace) -> None:
     """Say what is here: versions, devices, precision, data, LPIPS weights, plug-ins."""
     import torch
 
-    from gapfill import metrics, ranks, registry
+    from gapfill import metrics, ranks, registry, trunks
+    from gapfill.cache import cache_folder
     from gapfill.compare import evaluate
     from gapfill.compute import resolve_precision
-    from gapfill.data.table import cache_folder
 
+    if options.fetch_lpips:
+        for name in trunks.TRUNKS:
+            _fetch(name, options.quiet)
     device = ranks.resolve("auto")
     facts = evaluate.environment(device, resolve_precision("auto", device))
     facts["cuda"] = torch.version.cuda or "none"
     facts["models"] = ", ".join(registry.list_models())
     facts["cache"] = str(cache_folder())
     facts["lpips"] = metrics.load_lpips("cpu")[1] or "ready"
+    facts |= {name: _where(name) for name in trunks.TRUNKS}
     if options.json:
         console.write_json(options.json, facts)
         return
     width = max(map(len, facts))
     for key, value in facts.items():
         console.show(f"{key:<{width}}  {value}")
+
+
+def _where(trunk: str) -> str:
+    """Where a trunk was found, or why it was not."""
+    from gapfill import trunks
+
+    try:
+        return f"from {trunks.find(trunk)[1]}"
+    except trunks.NoTrunkError as error:
+        return str(error)
+
+
+def _fetch(trunk: str, quiet: bool) -> None:
+    """Download a trunk that is not on this machine."""
+    from gapfill import trunks
+
+    try:
+        trunks.find(trunk)
+    except trunks.NoTrunkError:
+        kept = trunks.fetch(trunk, progress=not quiet and sys.stderr.isatty())
+        console.say(f"wrote {kept}", quiet)

@@ -29,7 +29,8 @@ def carry_out(plan: Plan) -> dict[str, Any]:
     folder = RunFolder(plan.out, say)
     if folder.plan(plan.wanted) is None:
         folder.write_plan(plan.wanted, {})
-    perceptual, reason = metrics.load_lpips(ranks.resolve(plan.training.device))
+    device, side = ranks.resolve(plan.training.device), min(plan.test.images.shape[2:])
+    perceptual, reason = metrics.load_lpips(device, side)
     bench = runs.Bench(plan, perceptual)
     pictures, rows, left_out, floor = bench.pictures(), [], dict(plan.left_out), None
     scores: dict[str, dict[tuple[str, str], np.ndarray]] = {}

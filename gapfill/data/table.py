@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
+from gapfill.cache import cache_folder
 from gapfill.checkpoint import write_atomic
 from gapfill.data.sources import Source, open_source
 from gapfill.data.squares import check_crop, read_squares
@@ -165,19 +166,6 @@ def generated_table(size: int = 64, seed: int = 0) -> Table:
         title=GENERATED_TITLE,
         generated=True,
     )
-
-
-def cache_folder() -> Path:
-    """Return where tables are kept: `$GAPFILL_HOME`, else the user's cache folder."""
-    if home := os.environ.get("GAPFILL_HOME"):
-        return Path(home).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "gapfill"
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return (Path(local) if local else Path.home() / "AppData" / "Local") / "gapfill"
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "gapfill"
 
 
 def _default_path() -> Path | None:

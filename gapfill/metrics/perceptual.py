@@ -4,59 +4,47 @@ None of them ever reaches for the network: weights that are not on the machine a
 missing, with where they belong.
 """
 
-import hashlib
-import io
 import math
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gapfill import trunks
 from gapfill.errors import UsageError
 
-TRUNK = "alexnet-owt-7be5be79.pth"
-TRUNK_SHA256 = "7be5be79"
-MIN_SIDE = 31  # AlexNet's second pooling has nothing left of anything smaller
+MIN_SIDE = trunks.TRUNKS["alexnet"].min_side
 _BATCH = 64
 _BLOCK = 1024
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 
 
-def load_lpips(device: torch.device | str = "cpu") -> tuple[Distance | None, str]:
-    """Loads LPIPS (AlexNet, version 0.1) if its trunk is on the machine and is the true one.
+def load_lpips(
+    device: torch.device | str = "cpu", side: int = MIN_SIDE
+) -> tuple[Distance | None, str]:
+    """Loads LPIPS (AlexNet, version 0.1) if its trunk is on this machine; downloads nothing.
 
-    The trunk is torchvision's AlexNet, looked for where torch.hub keeps it. It is believed only
-    by its SHA-256, since any network under that name would give plausible numbers, and it is read
-    without unpickling objects. Nothing is downloaded.
+    Args:
+        device: where it computes.
+        side: the shorter side of the pictures that it is for.
 
     Returns:
         (function, "") where ``function(filled, real)`` takes uint8 [N, 3, H, W] of at least 31
         pixels a side and gives float64 [N], lower is nearer; or (None, reason).
     """
-    path = Path(torch.hub.get_dir()) / "checkpoints" / TRUNK
-    cure = f"LPIPS needs torchvision's AlexNet weights: put {TRUNK} into {path.parent}"
+    if side < MIN_SIDE:
+        return None, f"pictures of {side} pixels a side; its network needs at least {MIN_SIDE}"
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return None, f"{TRUNK} is not on this machine. {cure}"
-    except OSError as error:
-        return None, f"{path} cannot be read ({error}). {cure}"
-    found = hashlib.sha256(content).hexdigest()
-    if not found.startswith(TRUNK_SHA256):
-        return None, (
-            f"{path} is not the published file: its SHA-256 begins {found[:8]}, not "
-            f"{TRUNK_SHA256}. {cure}"
-        )
-    try:
+        weights, _ = trunks.find("alexnet")
         import lpips
+    except trunks.NoTrunkError as error:
+        return None, str(error)
     except ImportError as error:
         return None, f"the package lpips cannot be imported ({error}): pip install lpips"
 
-    weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         # torchvision warns about the keyword that lpips uses; the random trunk it builds first
         # must not move the caller's random numbers.
