@@ -1,0 +1,53 @@
+"""Loss terms as pure functions: means over pictures, in float32, free of host synchronisation."""
+
+from gapfill.losses.adversarial import (
+    HINGE,
+    LEAST_SQUARES,
+    NON_SATURATING,
+    SATURATING,
+    WASSERSTEIN,
+    Objective,
+    discrimination,
+    fake,
+    gradient_penalty,
+    margins_apart,
+    real,
+    saturating,
+    score,
+    scores_apart,
+    squares,
+    squares_apart,
+    told_apart,
+    with_slope,
+)
+from gapfill.losses.perceptual import features, matching, perceptual, style
+from gapfill.losses.pixels import gradient, l1, l2, masked_mean
+
+__all__ = [
+    "HINGE",
+    "LEAST_SQUARES",
+    "NON_SATURATING",
+    "SATURATING",
+    "WASSERSTEIN",
+    "Objective",
+    "discrimination",
+    "fake",
+    "features",
+    "gradient",
+    "gradient_penalty",
+    "l1",
+    "l2",
+    "margins_apart",
+    "masked_mean",
+    "matching",
+    "perceptual",
+    "real",
+    "saturating",
+    "score",
+    "scores_apart",
+    "squares",
+    "squares_apart",
+    "style",
+    "told_apart",
+    "with_slope",
+]
