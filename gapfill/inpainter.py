@@ -79,6 +79,9 @@ class Inpainter(nn.Module, ABC):
         """The figure by which the best weights of a run are chosen on validation pictures."""
         return scores["hole_psnr"]
 
+    def require_parts(self) -> None:
+        """Raise UsageError where training needs what is not on this machine; `create` asks."""
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -86,11 +86,13 @@ def create(name: str, /, **settings: Any) -> Inpainter:
         settings: fields of the model's `Config`, such as `size=32` or `width=16`.
 
     Raises:
-        UsageError: an unknown name or a setting that the model does not have.
+        UsageError: an unknown name, a setting that the model does not have, or one that needs for
+            training what is not on this machine.
         GapfillError: a plug-in that cannot be imported.
     """
-    cls = model_class(name)
-    return cls(build(cls.Config, settings, where=name))
+    model = _make(name, settings)
+    model.require_parts()
+    return model
 
 
 def load(path: str | Path) -> Inpainter:
@@ -107,7 +109,7 @@ def load(path: str | Path) -> Inpainter:
         raise GapfillError(
             f"{folder}: config.json and model.safetensors speak of different models."
         )
-    model = create(about["model"], **about["config"])
+    model = _make(about["model"], about["config"])  # to fill needs less than to learn
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -120,6 +122,11 @@ def load(path: str | Path) -> Inpainter:
     # The layout that training used: another one rounds otherwise, and is slower.
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.eval()
+
+
+def _make(name: str, settings: Mapping[str, Any]) -> Inpainter:
+    cls = model_class(name)
+    return cls(build(cls.Config, settings, where=name))
 
 
 def is_saved(path: str | Path) -> bool:

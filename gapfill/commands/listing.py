@@ -95,7 +95,7 @@ def facts(name: str) -> Facts:
             needs_training=model.needs_training,
             parameters=evaluate.count_parameters(model),
             macs=_macs(model),
-            settings=_settings(model.config),
+            settings=_settings(cls.Config()),
         )
     except GapfillError:
         raise

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from gapfill import losses, masks, nets
 from gapfill.about import About
 from gapfill.config import Range
-from gapfill.inpainter import Inpainter
+from gapfill.models._perceptual import Perceptive
 from gapfill.optim import optimizer
 from gapfill.registry import register
 from gapfill.types import Batch, Terms, Update
 
 
 @register("cnn")
-class CNN(Inpainter):
+class CNN(Perceptive):
     """Context encoder, reconstruction only: can repair any hole, and repairs it blurred.
 
     Source: Pathak et al. 2016, "Context Encoders", without its adversarial loss. Deviations: fully
@@ -44,6 +44,7 @@ class CNN(Inpainter):
             lr: learning rate of Adam.
             l1: weight of the mean absolute error in the hole.
             l2: weight of the mean squared error in the hole.
+            perceptual: weight of LPIPS between composite and truth, beyond the paper.
             dropout: share of the bottleneck's feature maps that training hides; without it a few
                 thousand faces are learnt by heart within minutes.
             ring: weight of the squared error on the known pixels around the hole.
@@ -55,6 +56,7 @@ class CNN(Inpainter):
         lr: Annotated[float, Range(1e-7, 1)] = 1e-3
         l1: Annotated[float, Range(0)] = 1.0
         l2: Annotated[float, Range(0)] = 2.0
+        perceptual: Annotated[float, Range(0)] = 0.0
         dropout: Annotated[float, Range(0, 0.9)] = 0.3
         ring: Annotated[float, Range(0)] = 0.5
         ring_width: Annotated[int, Range(1)] = 2
@@ -72,6 +74,7 @@ class CNN(Inpainter):
 
     def updates(self) -> list[Update]:
         """One: all weights, down the reconstruction error."""
+        self.open_eye()
         return [Update("network", optimizer(self, self.config.lr, betas=(0.5, 0.999)), self.loss)]
 
     def loss(self, batch: Batch) -> Terms:
@@ -82,4 +85,4 @@ class CNN(Inpainter):
             "l1": config.l1 * losses.l1(filled, batch.image, batch.mask),
             "l2": config.l2 * losses.l2(filled, batch.image, batch.mask),
             "ring": config.ring * losses.l2(filled, batch.image, ring),
-        }
+        } | self.perceived(batch)

@@ -14,7 +14,7 @@ from gapfill.config import Range
 from gapfill.models._adversarial import Adversarial
 from gapfill.models.cnn import CNN
 from gapfill.registry import register
-from gapfill.types import Batch, Terms
+from gapfill.types import Batch, Terms, Update
 
 
 @register("context_encoder")
@@ -56,6 +56,11 @@ class ContextEncoder(Adversarial, CNN):
             lambda size: nets.Critic(size, config.critic_width, leaky), config.size, "local"
         )
         nets.initialise(self.critic)
+
+    def updates(self) -> list[Update]:
+        """Those of the two players."""
+        self.open_eye()
+        return Adversarial.updates(self)
 
     def loss(self, batch: Batch) -> Terms:
         """The reconstruction loss of `cnn` and the adversarial loss of the hole."""

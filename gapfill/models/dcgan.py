@@ -14,12 +14,13 @@ from gapfill import losses, masks, nets
 from gapfill.about import About
 from gapfill.config import Range
 from gapfill.models._adversarial import Adversarial
+from gapfill.models._perceptual import Perceptive
 from gapfill.registry import register
 from gapfill.types import Batch, Terms
 
 
 @register("dcgan")
-class DCGAN(Adversarial):
+class DCGAN(Perceptive, Adversarial):
     """DCGAN: strided convolutions, BatchNorm, no dense layer; sharper than `cnn`, still unstable.
 
     Source: "Image Semantic Inpainting with DCGAN", which lists seven changes from a plain GAN and
@@ -53,6 +54,7 @@ class DCGAN(Adversarial):
             l2: weight of the content loss's mean squared error in the hole.
             gradient: weight of the gradient loss, in the hole and two pixels around it.
             adversarial: weight of the prior loss.
+            perceptual: weight of LPIPS between composite and truth, beyond the paper.
             critics: what is discriminated: whole composites (`global`), the part around the hole
                 (`local`), or both, each by a network of its own.
         """
@@ -68,6 +70,7 @@ class DCGAN(Adversarial):
         l2: Annotated[float, Range(0)] = 2.0
         gradient: Annotated[float, Range(0)] = 0.1
         adversarial: Annotated[float, Range(0)] = 0.0015
+        perceptual: Annotated[float, Range(0)] = 0.0
         critics: nets.View = "global"
 
     def __init__(self, config: Config) -> None:
@@ -105,4 +108,4 @@ class DCGAN(Adversarial):
             "l2": config.l2 * losses.l2(filled, batch.image, batch.mask),
             "gradient": config.gradient * losses.gradient(filled, batch.image, around),
             "adversarial": config.adversarial * adversarial,
-        }
+        } | self.perceived(batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -13,17 +13,19 @@ from gapfill import losses, nets
 from gapfill.about import About
 from gapfill.config import Range
 from gapfill.models._adversarial import Adversarial, Judge
+from gapfill.models._perceptual import Perceptive
 from gapfill.registry import register
 from gapfill.types import REPORTED, Batch, Terms
 
 
 @register("lama")
-class LaMa(Adversarial):
+class LaMa(Perceptive, Adversarial):
     """LaMa in small: a ResNet of fast Fourier convolutions against a critic of patches.
 
-    Source: Suvorov et al. 2022. Deviations: no perceptual loss, whose network would have to be
-    downloaded, and L1 in the hole, where it was the only one besides the adversary's; the critic
-    sees composites and has no BatchNorm; six blocks of a width that a CPU can train.
+    Source: Suvorov et al. 2022. Deviations: the perceptual loss is LPIPS by AlexNet in place of a
+    dilated ResNet's features, and without AlexNet on the machine it is left out; L1 in the hole,
+    where it was the only one besides the adversary's; the critic sees composites and has no
+    BatchNorm; six blocks of a width that a CPU can train.
     """
 
     about = About(
@@ -31,9 +33,10 @@ class LaMa(Adversarial):
         title="Resolution-robust Large Mask Inpainting with Fourier Convolutions",
         authors="Suvorov et al.",
         year=2022,
-        read="recalled; no reproduction, since the perceptual loss is left out",
+        read="recalled; no reproduction, since another network sees for the perceptual loss",
     )
     multiple = 16
+    usual: ClassVar = {"perceptual": 30.0}
 
     @dataclass(frozen=True)
     class Config:
@@ -50,6 +53,8 @@ class LaMa(Adversarial):
             l1_hole: weight of the mean absolute error in the hole.
             adversarial: weight of the adversarial loss.
             matching: weight of the squared distance between the critic's features.
+            perceptual: weight of LPIPS between composite and truth; by default 30 where the network
+                that LPIPS looks through is on this machine, 0 elsewhere.
             r1: weight of the critic's squared slope on real pictures.
         """
 
@@ -63,6 +68,7 @@ class LaMa(Adversarial):
         l1_hole: Annotated[float, Range(0)] = 100.0
         adversarial: Annotated[float, Range(0)] = 10.0
         matching: Annotated[float, Range(0)] = 100.0
+        perceptual: Annotated[float | None, Range(0)] = None
         r1: Annotated[float, Range(0)] = 0.001
 
     def __init__(self, config: Config) -> None:
@@ -112,4 +118,4 @@ class LaMa(Adversarial):
             "l1_hole": config.l1_hole * losses.l1(filled, batch.image, batch.mask),
             "adversarial": config.adversarial * losses.real(made[-1]),
             "matching": config.matching * losses.matching(made[:-1], real[:-1]),
-        }
+        } | self.perceived(batch)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from torch import Tensor
 
 from gapfill import losses, nets
 from gapfill.about import About
 from gapfill.config import Range
-from gapfill.inpainter import Inpainter
+from gapfill.models._perceptual import Perceptive
 from gapfill.optim import optimizer
 from gapfill.registry import register
 from gapfill.types import Batch, Terms, Update
 
 
 @register("unet")
-class UNet(Inpainter):
+class UNet(Perceptive):
     """U-Net, reconstruction only: the strong deterministic baseline, over any timm encoder.
 
     Source: Ronneberger et al. 2015 for the shape; residual blocks and self-attention at an eighth
@@ -33,6 +33,8 @@ class UNet(Inpainter):
         read="recalled; the recipe is gapfill's own, no reproduction",
     )
 
+    usual: ClassVar = {"perceptual": 1.0}
+
     @dataclass(frozen=True)
     class Config:
         """Settings of `unet`.
@@ -45,6 +47,8 @@ class UNet(Inpainter):
             weight_decay: of AdamW.
             l1: weight of the mean absolute error in the hole.
             l2: weight of the mean squared error in the hole.
+            perceptual: weight of LPIPS between composite and truth; by default 1 where the network
+                that LPIPS looks through is on this machine, 0 elsewhere.
             dropout: share of the coarse feature maps that training hides; without it a few thousand
                 faces are learnt by heart within minutes.
         """
@@ -56,6 +60,7 @@ class UNet(Inpainter):
         weight_decay: Annotated[float, Range(0)] = 0.01
         l1: Annotated[float, Range(0)] = 1.0
         l2: Annotated[float, Range(0)] = 10.0
+        perceptual: Annotated[float | None, Range(0)] = None
         dropout: Annotated[float, Range(0, 0.9)] = 0.3
 
     def __init__(self, config: Config) -> None:
@@ -73,6 +78,7 @@ class UNet(Inpainter):
     def updates(self) -> list[Update]:
         """One: all weights, down the reconstruction error."""
         config = self.config
+        self.open_eye()
         network = optimizer(self, config.lr, "adamw", weight_decay=config.weight_decay)
         return [Update("network", network, self.loss)]
 
@@ -82,4 +88,4 @@ class UNet(Inpainter):
         return {
             "l1": config.l1 * losses.l1(filled, batch.image, batch.mask),
             "l2": config.l2 * losses.l2(filled, batch.image, batch.mask),
-        }
+        } | self.perceived(batch)
