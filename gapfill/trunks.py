@@ -142,17 +142,20 @@ class Trunk(nn.Module):
         for name, values in (("shift", (-0.030, -0.088, -0.188)), ("scale", (0.458, 0.448, 0.450))):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
+    def forward(self, images: Tensor, levels: int | None = None) -> list[Tensor]:
         """The values after each ReLU that LPIPS looks at, [N, C, h, w] each.
 
         Args:
             images: float [N, 3, H, W] in [-1, 1], at least `published.min_side` a side.
+            levels: how many of them, from the first; by default all.
         """
         values, found = (images - self.shift) / self.scale, []
         for number, layer in enumerate(self.features):
             values = layer(values)
             if number in self.published.taps:
                 found.append(values)
+                if len(found) == levels:
+                    break
         return found
 
 

@@ -1,6 +1,7 @@
-"""What looks at fills through a published network: the losses, the eye, the models that have one."""
+"""What sees fills through a published network: the losses, the eye, the models that have one."""
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -92,7 +93,8 @@ def test_style_is_the_distance_of_correlations_and_blind_to_where_things_are():
 def test_the_distance_is_that_of_the_published_class(name, lpips_name):
     from lpips import LPIPS
 
-    with pytest.warns(UserWarning):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
         official = LPIPS(net=lpips_name, pnet_rand=True, verbose=False)
     weights = trunks.find(name)[0]
     state = official.net.state_dict()

@@ -448,6 +448,13 @@ def test_a_log_survives_torn_lines_repeats_and_nan(tmp_path):
     assert found["critic/loss"].values.tolist() == [1.0, 4.0]
 
 
+def test_who_had_the_perceptual_distance_for_a_loss_is_named(tmp_path, usual):
+    assert "training loss" not in page_of(tmp_path / "plain", usual).text
+    usual["models"][2]["config"]["perceptual"] = 2.0
+    found = page_of(tmp_path / "looked", usual).text
+    assert "dcgan had a perceptual distance in the training loss" in found
+
+
 def test_a_run_that_diverged_is_named(tmp_path, usual):
     usual["models"][2]["runs"][0]["diverged"] = True
     assert "dcgan: its only run diverged." in page_of(tmp_path, usual).text

@@ -17,6 +17,9 @@ from gapfill.errors import UsageError
 from gapfill.inpainter import Inpainter
 from gapfill.types import Batch, Terms, Update
 
+_HEADS = {"alexnet": "alex", "vgg16": "vgg"}
+"""LPIPS's names of the networks."""
+
 
 class Eye:
     """A published network and LPIPS's weights of its features, shared by all models of a process.
@@ -60,7 +63,7 @@ def _heads(name: str) -> list[Tensor]:
     package = importlib.util.find_spec("lpips")  # found, not imported: that takes seconds
     assert package is not None
     assert package.origin is not None
-    file = Path(package.origin).parent / "weights" / "v0.1" / f"{trunks.TRUNKS[name].heads}.pth"
+    file = Path(package.origin).parent / "weights" / "v0.1" / f"{_HEADS[name]}.pth"
     weights = torch.load(file, map_location="cpu", weights_only=True)
     return [weights[f"lin{number}.model.1.weight"].flatten() for number in range(len(weights))]
 
@@ -106,7 +109,9 @@ class Perceptive(Inpainter):
             self.eye = eye(self.trunk, self.device) if self.looks else None
         except trunks.NoTrunkError as error:
             asked = ", ".join(name for name in self.usual if getattr(self.config, name))
-            raise UsageError(f"{self.name}: {asked} needs a network to look through: {error}") from error
+            raise UsageError(
+                f"{self.name}: {asked} needs a network to look through: {error}"
+            ) from error
 
     def perceived(self, batch: Batch) -> Terms:
         """LPIPS's distance of the composites, if it has a weight."""
