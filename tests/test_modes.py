@@ -2,14 +2,18 @@
 
 from contextlib import nullcontext
 from copy import deepcopy
+from dataclasses import dataclass
 
 import pytest
 import torch
+from torch import nn
 
 import gapfill
-from gapfill import testing
+from gapfill import losses, nets, testing
 from gapfill.data import Stream
+from gapfill.data.feed import MaskedBatches
 from gapfill.errors import UsageError
+from gapfill.inpainter import Inpainter
 from gapfill.randomness import seeded
 from gapfill.registry import model_class
 from gapfill.train import Training, engine
@@ -28,19 +32,70 @@ def small(name):
         return gapfill.create(name, **narrow)
 
 
-def fitted(name, device="cpu", **settings):
-    model = small(name)
-    stream = Stream(testing.pictures(model, 24), 8)
-    return model.fit(stream, quiet=True, device=device, mask="rect", log_every=1, **settings)
+class Tiny(Inpainter):
+    """Two convolutions: what inductor makes of more takes a minute to compile."""
+
+    @dataclass(frozen=True)
+    class Config:
+        size: int = 32
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.net = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nets.BatchNorm2d(4), nn.ReLU())
+        self.out = nn.ConvTranspose2d(4, 3, 4, 2, 1)
+
+    def fill(self, known, mask):
+        return self.out(self.net(known)).tanh()
+
+    def loss(self, batch):
+        return {"l1": losses.l1(self.filled(batch), batch.image, batch.mask)}
+
+    def updates(self):
+        return [Update("network", torch.optim.Adam(self.parameters()), self.loss)]
 
 
-def apart(one, other):
-    """The largest distance between two models' weights, in units of the largest weight."""
-    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
-    return max(
-        ((a.cpu().float() - b.cpu().float()).abs().max() / a.abs().max().clamp_min(1e-3)).item()
-        for a, b in pairs
-    )
+def first_steps(model, mode, device="cpu"):
+    """Losses and gradients of two steps that move no weight, by update and weight.
+
+    After a step of Adam one rounding is a whole learning rate wherever a gradient is nearly zero,
+    so that weights say nothing after a few steps. With a rate of zero the second step's gradients
+    are those of the initial weights too, on another batch.
+    """
+    model = model.to(device)
+    stream = Stream(testing.pictures(model, 24), 8, device=torch.device(device))
+    batches = MaskedBatches(stream, "rect", 0, torch.device(device))
+    updates, seen = model.updates(), {}
+    for optimizer in engine.optimizers_of(updates):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.0
+    names = {id(weight): key for key, weight in model.named_parameters()}
+    made = Engine(model, updates, Training(steps=2, precision="fp32", ema=0.0), "fp32", mode)
+    made.prepare(2)
+    for step in range(2):
+        losses = made.step(step, batches(step))
+        seen |= {f"{step} {key}": x for key, x in zip(losses.names, losses.values, strict=True)}
+        for update in updates:
+            if update.when(step, 2):
+                for weight in update.weights:
+                    if weight.grad is not None:
+                        key = f"{step} {update.name} {names[id(weight)]}"
+                        seen[key] = weight.grad.clone()
+    return {key: value.detach().cpu() for key, value in seen.items()}
+
+
+def same_first_steps(expected, found):
+    """Fail with the name of what differs.
+
+    1e-3: sums of thousands of float32 products in another order differ by some 1e-6 of the largest,
+    and BatchNorm over few values makes 100 times that of it; a wrong gradient differs by its size.
+    A gradient that is zero but for rounding is measured by the largest of its update.
+    """
+    assert expected.keys() == found.keys()
+    for key, value in expected.items():
+        kin = " ".join(key.split()[:2]) if " " in key else key
+        largest = max(v.abs().max() for k, v in expected.items() if k.startswith(kin))
+        apart = ((value - found[key]).abs().max() / largest.clamp_min(1e-8)).item()
+        assert apart < 1e-3, f"{key} differs by {apart:.2g}"
 
 
 def test_a_graph_is_the_choice_where_it_can_be_had_and_is_refused_where_not():
@@ -57,20 +112,21 @@ def test_a_graph_is_the_choice_where_it_can_be_had_and_is_refused_where_not():
         resolve_mode("graph", cuda, [plain])
 
 
-def test_compiled_training_ends_with_the_eager_weights(monkeypatch):
+def test_compiled_first_steps_are_the_eager_ones(monkeypatch):
+    # Traced and differentiated ahead of time, but run by PyTorch's own kernels: that takes seconds.
     monkeypatch.setattr(
         engine, "_compiled", lambda loss: torch.compile(loss, dynamic=False, backend="aot_eager")
     )
-    found = [fitted("dcgan", steps=4, precision="fp32", mode=mode) for mode in ("eager", "compile")]
-    assert found[1].training_cost["mode"] == "compile"
-    assert apart(*found) < 1e-5
+    expected, found = (first_steps(small("dcgan"), mode) for mode in ("eager", "compile"))
+    same_first_steps(expected, found)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_inductors_training_ends_with_the_eager_weights():
-    found = [fitted("cnn", steps=3, precision="fp32", mode=mode) for mode in ("eager", "compile")]
-    assert apart(*found) < 1e-4
+def test_inductors_first_steps_are_the_eager_ones():
+    with seeded(0):
+        model = Tiny(Tiny.Config())
+    expected, found = (first_steps(deepcopy(model), mode) for mode in ("eager", "compile"))
+    same_first_steps(expected, found)
 
 
 class Machine:
@@ -131,9 +187,15 @@ def test_all_that_surrounds_a_graph_gives_the_eager_step(monkeypatch):
     assert len({losses.names for losses in found}) == 2
     for one, other in zip(expected, found, strict=True):
         assert one.names == other.names
-        torch.testing.assert_close(one.values, other.values, rtol=1e-4, atol=1e-5)
-    assert apart(eager.model, graph.model) < 1e-4
-    assert apart(eager.engine.average.module, graph.engine.average.module) < 1e-4
+        assert torch.equal(one.values, other.values)
+    # The stand-in makes the same calls in the same order, so that the weights are equal to the bit.
+    pairs = zip(*(each.model.state_dict().values() for each in (eager, graph)), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+    averages = (machine.engine.average.module.state_dict() for machine in (eager, graph))
+    for one, other in zip(*(average.values() for average in averages), strict=True):
+        # A share that is a tensor is multiplied, one that is a number interpolates: float32's
+        # rounding of numbers near one, some twelve times.
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
     assert graph.engine.rate() == pytest.approx(eager.engine.rate())
 
 
@@ -164,10 +226,12 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GP
 @needs_gpu
 @pytest.mark.parametrize("mode", ["graph", "compile"])
 @pytest.mark.parametrize("name", LEARNED)
-def test_on_a_gpu_twenty_steps_end_with_the_eager_weights(name, mode):
-    settings = {"device": "cuda", "steps": 20, "precision": "fp32"}
-    eager, other = fitted(name, mode="eager", **settings), fitted(name, mode=mode, **settings)
-    assert apart(eager, other) < 2e-2
+def test_on_a_gpu_the_first_steps_are_the_eager_ones(name, mode, monkeypatch):
+    # Dropout and noise by PyTorch's generator, which inductor replaces by its own otherwise.
+    monkeypatch.setattr("torch._inductor.config.fallback_random", True)
+    monkeypatch.setattr(engine, "_WARM", 1)  # the second step is captured
+    expected, found = (first_steps(small(name), each, "cuda") for each in ("eager", mode))
+    same_first_steps(expected, found)
 
 
 def test_the_command_line_says_the_mode_and_refuses_what_cannot_be_had(tmp_path, capsys):
