@@ -1,4 +1,10 @@
-"""What every test gets: a cache folder of its own, and one thread."""
+"""What every test gets: a cache folder of its own, and one thread.
+
+Tolerances: `assert_close` and `approx` without one allow float32's rounding in sums of a few thousand
+terms, which every CPU, number of threads and order of summation keeps. Any other says beside it where
+it comes from. No test compares weights after several steps of Adam, which turns a rounding into a
+whole step, but those of one machine that must be equal to the bit. No time stands in an assertion.
+"""
 
 import pytest
 import torch

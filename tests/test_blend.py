@@ -41,6 +41,7 @@ def test_the_solver_finds_what_a_dense_solve_finds(kind, pair):
     for number in (0, 3):
         one = found[number][:, holes[number, 0].bool()]
         reference = solved(filled[number], known[number], holes[number])
+        # The solver stops at a residual of float32's rounding; a wrong equation is off by 1e-2.
         assert (one - reference).abs().max() < 1e-4
 
 

@@ -45,6 +45,7 @@ def test_in_half_precision_known_pixels_stay_bit_for_bit(model, given, dtype):
     exact = model.inpaint(image, mask)
     scale = 255 if dtype == torch.uint8 else 1
     apart = (filled.float() - exact.float())[~known].abs() / scale
+    # bf16 keeps eight bits, 0.004 of a value, and a dozen layers add up; a wrong layer is off by 0.2.
     assert apart.mean() < 0.02
     assert dtype == torch.uint8 or apart.max() > 0
 
@@ -53,7 +54,7 @@ def test_a_compiled_filler_gives_the_same(model, given, monkeypatch):
     monkeypatch.setattr(prepared.torch, "compile", partial(torch.compile, backend="aot_eager"))
     compiled = Filler(model, 32, batch_size=6, precision="fp32", mode="compile")
     apart = compiled(*given).float() - model.inpaint(*given).float()
-    assert apart.abs().max() <= 1
+    assert apart.abs().max() <= 1  # rounding in float32 may tip a level over
 
 
 def test_what_was_not_promised_is_refused(model, given):

@@ -56,7 +56,7 @@ def run(name, out, processes):
         workers.append(
             subprocess.Popen([sys.executable, "-c", SCRIPT, name, str(out)], env=environment)
         )
-    assert [worker.wait(120) for worker in workers] == [0] * processes
+    assert [worker.wait(1500) for worker in workers] == [0] * processes
     return load(out)
 
 
@@ -69,7 +69,9 @@ def test_two_processes_train_as_one_with_the_same_global_batch(name, tmp_path):
     weights = [key for key, value in one.items() if value.is_floating_point()]
     moved = torch.cat([(one[key] - untrained[key]).flatten() for key in weights]).abs()
     apart = torch.cat([(one[key] - two[key]).flatten() for key in weights]).abs()
-    # Adam makes a full step of a gradient that is all rounding: single weights may part.
+    # Sums over two halves round otherwise than over the whole, and Adam makes a full step of a
+    # gradient that is all rounding: single weights may part (some 1e-2 of the largest move was
+    # seen), while a gradient that is not averaged parts all of them by about their move.
     assert moved.mean() > 3e-4
     assert apart.mean() < 0.01 * moved.mean()
     assert apart.max() < 0.2 * moved.max()
