@@ -121,7 +121,9 @@ def test_many_gated_layers_hand_the_picture_on():
     layers = torch.nn.Sequential(*(nets.GatedConv(32, 32) for _ in range(16)))
     with torch.no_grad():
         one, other = layers(torch.randn(2, 32, 8, 8))
-    assert 0.1 < one.std() < 10
+    # Over 200 draws the spread lay between 1.7 and 43, and the difference at 0.95 of it or more;
+    # PyTorch's own weights leave 0.02 and 1e-7.
+    assert 0.1 < one.std() < 1000
     assert (one - other).std() > 0.3 * one.std()
 
 

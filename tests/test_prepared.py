@@ -45,7 +45,7 @@ def test_in_half_precision_known_pixels_stay_bit_for_bit(model, given, dtype):
     exact = model.inpaint(image, mask)
     scale = 255 if dtype == torch.uint8 else 1
     apart = (filled.float() - exact.float())[~known].abs() / scale
-    # bf16 keeps eight bits, 0.004 of a value, and a dozen layers add up; a wrong layer is off by 0.2.
+    # bf16 keeps eight bits, 0.004 of a value, and a dozen layers add up; a wrong one is off by 0.2.
     assert apart.mean() < 0.02
     assert dtype == torch.uint8 or apart.max() > 0
 
