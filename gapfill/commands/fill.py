@@ -16,6 +16,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("photo", help="any picture")
     parser.add_argument("mask", help="a picture of the same size, white = missing")
     parser.add_argument("--invert-mask", action="store_true", help="black = missing")
+    parser.add_argument(
+        "--context",
+        default="hole",
+        metavar="WHAT",
+        help="what the model sees: hole, as much around each hole as it was trained to see; whole, "
+        "the largest square of the photo, for a face that fills it; a share of the window that is "
+        "missing, such as 0.1; or a square, LEFT,TOP,SIDE (default: %(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="names the noise of a stochastic model")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:INDEX")
     parser.add_argument("--out", metavar="FILE", required=True, help="the filled picture, .png")
@@ -23,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Fill one picture, at the resolution that the model knows, and paste into the photo."""
+    """Fill the holes of one picture, each seen at the resolution that the model knows."""
     from gapfill.fill.photo import fill_file
 
     fill_file(
@@ -34,5 +42,6 @@ def run(options: argparse.Namespace) -> None:
         invert=options.invert_mask,
         device=options.device,
         seed=options.seed,
+        context=options.context,
     )
     console.say(f"wrote {options.out}", options.quiet)
