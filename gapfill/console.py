@@ -65,20 +65,33 @@ def given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def add_data(parser: argparse.ArgumentParser) -> None:
-    """Which pictures."""
+def add_data(parser: argparse.ArgumentParser, learning: bool = True) -> None:
+    """Which pictures, and which more to learn from."""
     parser.add_argument(
         "--data",
         metavar="PATH",
         help="a folder or zip of pictures, or CelebA's own folder; without it $GAPFILL_DATA, "
         "else data/celeba, else generated faces",
     )
-    parser.add_argument(
-        "--extra", metavar="PATH", action="append", default=[], help="more training pictures"
-    )
+    if learning:
+        parser.add_argument(
+            "--extra", metavar="PATH", action="append", default=[], help="more training pictures"
+        )
     parser.add_argument("--size", type=int, default=64, metavar="N", help="side of the pictures")
     parser.add_argument(
         "--crop", default="auto", help="auto, celeba, center, or the side of a centre square"
+    )
+
+
+def add_test(parser: argparse.ArgumentParser) -> None:
+    """Other test pictures."""
+    parser.add_argument("--test", metavar="PATH", help="score on these pictures instead")
+
+
+def add_masks(parser: argparse.ArgumentParser) -> None:
+    """The kinds of masks to score under."""
+    parser.add_argument(
+        "--masks", nargs="+", metavar="MASK", help="score under each of these (default: center)"
     )
 
 

@@ -27,6 +27,9 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+"""How the names of pictures end that are looked for in a folder, in lower case."""
+
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -79,6 +82,28 @@ def read_mask(source: Path | bytes | BinaryIO, size: tuple[int, int] | None = No
             "(after EXIF rotation). They must match."
         )
     return torch.from_numpy(mask.astype(np.float32))[None, None]
+
+
+def pictures_in(folder: Path) -> dict[str, Path]:
+    """The pictures directly in `folder` by their names without ending, in this order.
+
+    Raises:
+        UsageError: two pictures have one name but for its ending.
+        PictureError: the folder cannot be read.
+    """
+    found: dict[str, Path] = {}
+    with _reading(folder, ""):
+        paths = sorted(folder.iterdir())
+    for path in paths:
+        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+            continue
+        if path.stem in found:
+            raise UsageError(
+                f"{folder} holds {found[path.stem].name} and {path.name}: one of them must go, "
+                "because pictures are paired by name."
+            )
+        found[path.stem] = path
+    return found
 
 
 def reason_of(error: Exception) -> str:

@@ -41,17 +41,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["paper"],
         metavar="MODEL",
-        help=f"names, wildcards such as '*gan', groups ({', '.join(GROUPS)}), recipes (.yaml) or "
-        "folders of saved models; the mean picture and Telea stand in every table",
+        help=f"names, wildcards such as '*gan', groups ({', '.join(GROUPS)}), recipes (.yaml), "
+        "folders of saved models, or pictures:FOLDER, which another program filled (see `gapfill "
+        "bank`); the mean picture and Telea stand in every table",
     )
     console.add_data(parser)
-    parser.add_argument("--test", metavar="PATH", help="score on these pictures instead")
+    console.add_test(parser)
     parser.add_argument(
         "--mask", help="which masks to train and score with (default: the first of --masks)"
     )
-    parser.add_argument(
-        "--masks", nargs="+", metavar="MASK", help="score under each of these (default: center)"
-    )
+    console.add_masks(parser)
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="runs of each model")
     console.add_length(parser)
     console.add_training(parser)
@@ -89,6 +88,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
         UsageError: names, settings, masks, devices or pictures that make no sense.
     """
     from gapfill import masks, ranks
+    from gapfill.compare.plan import test_pictures
     from gapfill.compare.stages import Plan, baselines, contestants
     from gapfill.config import build
     from gapfill.data import open_table
@@ -120,8 +120,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
         training = build(Training, settings | {"budget": GENERATED_BUDGET})
     test = table.part("test")
     if options.test:
-        other = open_table(options.test, options.size, options.crop)
-        test = other.part("test") if (other.split == 2).any() else other
+        test = test_pictures(open_table(options.test, options.size, options.crop))
     wanted = {
         "data": table.digest(),
         "size": options.size,

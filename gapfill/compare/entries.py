@@ -10,6 +10,7 @@ import torch
 
 from gapfill import masks
 from gapfill.about import GROUPS
+from gapfill.compare import elsewhere
 from gapfill.compare.plan import Contestant
 from gapfill.config import nearest
 from gapfill.console import say
@@ -27,9 +28,9 @@ def baselines() -> list[str]:
 def contestants(words: Sequence[str], size: int) -> tuple[tuple[Contestant, ...], dict[str, str]]:
     """What the words stand for, each model made sure of, once each.
 
-    A word is a registered name, a group, a recipe, a folder of a saved model or a wildcard, in this
-    order. What a group or a wildcard chose and cannot be made is left out; what was named must
-    work.
+    A word is a registered name, a group, a recipe, a folder of a saved model, `pictures:` and a
+    folder of pictures that another program filled, or a wildcard. What a group or a wildcard chose
+    and cannot be made is left out; what was named must work.
 
     Returns:
         The contestants, and the names of those left out with the reason.
@@ -72,7 +73,7 @@ def leave_out(label: str, error: Exception) -> str:
 def _expanded(word: str) -> Iterator[tuple[str, bool]]:
     """The names that a word stands for, each with whether the word is the name."""
     path, known = Path(word), list_models()
-    if word in known or path.suffix in (".yaml", ".yml"):
+    if word in known or path.suffix in (".yaml", ".yml") or word.startswith(elsewhere.WORD):
         yield word, True
     elif word in GROUPS:
         members = [name for name in known if _group(name) == word]
@@ -101,6 +102,13 @@ def _group(name: str) -> str | None:
 
 def _entry(word: str) -> Contestant:
     path = Path(word)
+    if word.startswith(elsewhere.WORD):
+        path = Path(word.removeprefix(elsewhere.WORD)).expanduser()
+        elsewhere.check(path)
+        full = path.resolve()
+        # The folder of one kind of masks lies in one that says more.
+        label = full.parent.name if full.name in masks.KINDS else full.name
+        return Contestant(_readable(label), pictures=path)
     if path.suffix in (".yaml", ".yml"):
         return Contestant(_readable(path.stem), recipe=read_recipe(path))
     if path.is_dir() and word not in list_models():
@@ -118,6 +126,8 @@ def _readable(name: str) -> str:
 
 def _check(entry: Contestant, size: int) -> None:
     """Make the model; have one that needs no training fill a hole, which may need a library."""
+    if entry.pictures is not None:
+        return  # held against the test pictures once these are read
     if entry.recipe is None:
         assert entry.folder is not None
         load(entry.folder)

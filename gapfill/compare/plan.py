@@ -16,12 +16,13 @@ from gapfill.train import Training, resolve_mode
 
 @dataclass(frozen=True)
 class Contestant:
-    """One model of a comparison: a recipe to train, or a folder that holds it trained.
+    """One row of a comparison: a recipe to train, a folder that holds it trained, or pictures.
 
     Attributes:
         label: what the tables call it.
         recipe: what to train, or None.
         folder: where it is saved, or None.
+        pictures: where the pictures are that another program filled, or None.
         named: whether it was asked for by its name; one that a group or a wildcard chose may fail
             without ending the comparison.
     """
@@ -29,6 +30,7 @@ class Contestant:
     label: str
     recipe: Recipe | None = None
     folder: Path | None = None
+    pictures: Path | None = None
     named: bool = True
 
 
@@ -65,6 +67,11 @@ class Plan:
     out: Path
     command: str
     quiet: bool = False
+
+
+def test_pictures(table: Table) -> Table:
+    """The test split of pictures to be scored on; all where there is none."""
+    return table.part("test") if bool((table.split == 2).any()) else table
 
 
 def headline(plan: Plan) -> str:

@@ -36,16 +36,33 @@ def row(
         floor: the hole PSNR below which a run counts as diverged.
         reason: why LPIPS is missing.
     """
-    entry, model = tested.entry, tested.models[0]
-    found = [
-        _run(plan, entry, seed, each, score, floor)
-        for seed, each, score in zip(plan.seeds, tested.models, tested.scores, strict=False)
-    ]
-    training = model.training_cost or {}
+    entry, model = tested.entry, tested.model
+    runs = zip(plan.seeds, tested.models or [None], tested.scores, strict=False)
+    found = [_run(plan, entry, *run, floor) for run in runs]
     first = tested.scores[0][bench.first]["hole_psnr"]
+    facts = _facts(plan, entry, model, bench) if model is not None else _elsewhere(tested)
+    return {
+        "label": entry.label,
+        **facts,
+        "scores": _scores(tested, bench, reason),
+        "runs": found,
+        "stability": _stability(bench.first, found) if facts["learned"] else None,
+        "worst": [
+            {
+                "picture": number,
+                "name": plan.test.names[number],
+                "hole_psnr": round(first[number].item(), 2),
+            }
+            for number in tested.worst(bench).tolist()
+        ],
+    }
+
+
+def _facts(plan: Plan, entry: Contestant, model: Inpainter, bench: Bench) -> dict[str, Any]:
+    """What a model is, and what it costs."""
+    training = model.training_cost or {}
     return {
         "name": model.name,
-        "label": entry.label,
         "summary": evaluate.summary(type(model)),
         "group": model.about.group,
         "holes": model.about.holes,
@@ -57,17 +74,28 @@ def row(
         "config": plain(model.config),
         "training": training if "steps" in training else None,
         "cost": evaluate.cost(model, plan.test.images[:1], bench.bank[:1]),
-        "scores": _scores(tested, bench, reason),
-        "runs": found,
-        "stability": _stability(bench.first, found) if model.optimised() else None,
-        "worst": [
-            {
-                "picture": number,
-                "name": plan.test.names[number],
-                "hole_psnr": round(first[number].item(), 2),
-            }
-            for number in tested.worst(bench).tolist()
-        ],
+    }
+
+
+def _elsewhere(tested: Tested) -> dict[str, Any]:
+    """What is known of a program by its pictures alone."""
+    first, *others = dict.fromkeys(map(str, tested.known.values()))
+    said = [first] if not others else [f"{kind}: {known}" for kind, known in tested.known.items()]
+    return {
+        "name": None,
+        "summary": "Filled by another program.",
+        "group": "other",
+        "holes": "any",
+        "learned": False,
+        "stochastic": False,
+        "parameters": None,
+        "macs": None,
+        "weights_digest": None,
+        "config": {},
+        "training": {"where": "elsewhere"},
+        "cost": None,
+        "known": {kind: vars(known) for kind, known in tested.known.items()},
+        "note": f"filled by another program; {'; '.join(said)}",
     }
 
 
@@ -103,7 +131,7 @@ def _run(
     plan: Plan,
     entry: Contestant,
     seed: int,
-    model: Inpainter,
+    model: Inpainter | None,
     scores: dict[str, dict[str, Tensor]],
     floor: float | None,
 ) -> dict[str, Any]:
@@ -113,8 +141,9 @@ def _run(
         for kind, score in scores.items()
     }
     psnr = means[plan.kinds[0]]["hole_psnr"]
-    failed = bool(model.training_cost and "diverged" in model.training_cost)
-    worse = floor is not None and psnr is not None and psnr < floor and model.optimised()
+    failed = bool(model and model.training_cost and "diverged" in model.training_cost)
+    learned = model is not None and model.optimised()
+    worse = floor is not None and psnr is not None and psnr < floor and learned
     log = place(plan, entry, seed) / "log.jsonl"
     text = log.read_text("utf-8") if log.is_file() else ""
     history = [json.loads(line) for line in text.splitlines()]

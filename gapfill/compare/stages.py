@@ -37,7 +37,7 @@ def carry_out(plan: Plan) -> dict[str, Any]:
     for entry in plan.entries:
         try:
             tested = runs.test(plan, entry, bench)
-            if tested.models[0].about.baseline == "floor":
+            if tested.model is not None and tested.model.about.baseline == "floor":
                 floor = tested.scores[0][bench.first]["hole_psnr"].mean().item()
             rows.append(results.row(plan, tested, bench, floor, reason))
         except Exception as error:

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from gapfill.errors import UsageError
-from gapfill.pictures import read_mask
+from gapfill.pictures import SUFFIXES, read_mask
 
 FILE = "file:"
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
 
 def bank(path: Path, size: int) -> Tensor:
@@ -31,9 +30,9 @@ def _bank(path: Path, size: int, _changed: int) -> Tensor:
     """`bank`, with the time of the last change for the cache: an edited file is read again."""
     files = [path]
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
     if not files:
-        raise UsageError(f"mask folder {path}: no picture in it; known are {', '.join(_SUFFIXES)}")
+        raise UsageError(f"mask folder {path}: no picture in it; known are {', '.join(SUFFIXES)}")
     return torch.stack([_read(file, size) for file in files])
 
 

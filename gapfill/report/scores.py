@@ -57,13 +57,14 @@ def beyond(results: Mapping[str, Any], model: Mapping[str, Any], kind: str) -> s
 
 
 def footnotes(results: Mapping[str, Any]) -> list[str]:
-    """Say, a line each, what the mark means if there is one, and which models were left out."""
+    """Say, a line each, what the marks mean, what a row's note is, and which were left out."""
     kinds = [mask["kind"] for mask in results["protocol"]["masks"]]
     models = results["models"]
     strange = [kind for kind in kinds if any(beyond(results, model, kind) for model in models)]
     said = []
     if strange:
         said = [f"{BEYOND} built for one square hole; the holes of {listing(strange)} are others"]
+    said += [f"{model['label']}: {model['note']}" for model in models if model.get("note")]
     left_out = results.get("left_out") or {}
     return said + [f"{label} is left out: {reason}" for label, reason in left_out.items()]
 

@@ -178,7 +178,7 @@ def costs(results: dict[str, Any]) -> dict[str, Any]:
                 [
                     quantity(finite(model["parameters"])),
                     quantity(finite(model["macs"])),
-                    duration(finite(training.get("seconds"))),
+                    training.get("where") or duration(finite(training.get("seconds"))),
                     number(finite(training.get("steps")), 0),
                     quantity(finite(training.get("images"))),
                     quantity(finite(training.get("images_per_second"))),
