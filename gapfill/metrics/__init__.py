@@ -1,6 +1,7 @@
 """Metrics: pure functions that score filled pictures against the true ones."""
 
-from gapfill.metrics.perceptual import frechet_distance, kernel_distance, load_lpips
+from gapfill.metrics.features import Features, load_features
+from gapfill.metrics.perceptual import load_lpips
 from gapfill.metrics.pixel import (
     METRICS,
     Metric,
@@ -17,15 +18,19 @@ from gapfill.metrics.pixel import (
     ssim_hole,
     summary,
 )
+from gapfill.metrics.sets import frechet_distance, kernel_distance, kernel_distances
 
 __all__ = [
     "METRICS",
+    "Features",
     "Metric",
     "diversity",
     "frechet_distance",
     "kernel_distance",
+    "kernel_distances",
     "l1",
     "l1_hole",
+    "load_features",
     "load_lpips",
     "metric",
     "psnr",
