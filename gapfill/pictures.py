@@ -1,12 +1,11 @@
-"""Single pictures: any file that Pillow opens becomes upright 8-bit RGB, or a mask."""
+"""Single pictures: a file in one of many formats becomes upright 8-bit RGB, or a mask."""
 
 from __future__ import annotations
 
 import io
 import re
 import threading
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +15,10 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from gapfill.errors import GapfillError, UsageError
+from gapfill.reading.formats import SUFFIXES, open_picture
+from gapfill.reading.holes import marked
+from gapfill.reading.noise import quiet
+from gapfill.reading.regular import open_regular, shortened
 
 _ORIENTATION = 0x0112  # the EXIF tag
 _UPRIGHT = {
@@ -27,9 +30,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-"""How the names of pictures end that are looked for in a folder, in lower case."""
-
+_STRIP = 1 << 22  # pixels converted at a time: large pictures are not copied whole
+_DAMAGE = re.compile(r"Corrupt JPEG data: (premature|bad|found marker)|Premature end of JPEG")
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -41,7 +43,11 @@ class PictureError(GapfillError):
         self.reason = reason
 
 
-def read_picture(source: Path | bytes | BinaryIO, name: str = "") -> Image.Image:
+def read_picture(
+    source: Path | bytes | BinaryIO,
+    name: str = "",
+    admit: Callable[[int, int], None] | None = None,
+) -> Image.Image:
     """Read one picture as RGB, upright by its EXIF orientation.
 
     Transparent parts show white. 16-bit grey is scaled by 1/257. Floating-point grey counts as
@@ -50,20 +56,23 @@ def read_picture(source: Path | bytes | BinaryIO, name: str = "") -> Image.Image
     Args:
         source: a path, a file's content, or an open binary file.
         name: what errors call the picture; a path speaks for itself.
+        admit: is told width and height before anything is decoded, and may wait or refuse.
 
     Raises:
-        PictureError: the file is missing, damaged, cut short or not a picture.
+        PictureError: the file is missing, damaged, cut short, too large or not a picture.
     """
     with _reading(source, name):
-        return _to_rgb(_load(source))
+        return _to_rgb(_load(source, admit))
 
 
 def read_mask(source: Path | bytes | BinaryIO, size: tuple[int, int] | None = None) -> torch.Tensor:
     """Read a mask as float32 `[1, 1, H, W]`, 1 = missing, upright by its EXIF orientation.
 
-    White (128 or more of 255) is missing. In a picture with transparent parts, unpainted is known:
-    where all that was painted has one colour, whatever it is, the paint is what is missing;
-    otherwise the colours decide, seen over black.
+    White is missing and black is known. Of two values, whatever they are, the brighter is missing;
+    of a colour and a grey, the colour. In a picture with transparent parts, unpainted is known:
+    where all that was painted has one colour, whatever it is, the paint is what is missing; where
+    the opaque part is a photo, what was erased is missing; otherwise the colours decide, seen over
+    black.
 
     Args:
         source: a path, a file's content, or an open binary file.
@@ -71,17 +80,22 @@ def read_mask(source: Path | bytes | BinaryIO, size: tuple[int, int] | None = No
 
     Raises:
         PictureError: the file is missing, damaged, cut short or not a picture.
-        UsageError: the mask's size is not `size`.
+        UsageError: the mask's size is not `size`, or it looks like a photo.
     """
-    with _reading(source, ""):
-        mask = _mask_levels(_load(source)) >= 128
-    height, width = mask.shape
+    name = shortened(source) if isinstance(source, Path) else ""
+    with _reading(source, name):
+        picture = _load(source)
+    width, height = picture.size
     if size is not None and (width, height) != tuple(size):
         raise UsageError(
             f"mask is {width}×{height} but the photo is {size[0]}×{size[1]} "
             "(after EXIF rotation). They must match."
         )
-    return torch.from_numpy(mask.astype(np.float32))[None, None]
+    try:
+        missing = marked(picture)
+    except ValueError as error:
+        raise UsageError(f"{name or 'the picture'} is no mask: {error}.") from error
+    return torch.from_numpy(missing.astype(np.float32))[None, None]
 
 
 def pictures_in(folder: Path) -> dict[str, Path]:
@@ -111,19 +125,62 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, PictureError):
         return error.reason
     if isinstance(error, UnidentifiedImageError):
-        return "not a picture in a format that Pillow knows"
+        return "not a picture in a format that is read"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = re.sub(r" \(\d+ bytes not processed\)", "", str(error))
     return " ".join(text.split()).rstrip(".") or type(error).__name__
 
 
-def _load(source: Path | bytes | BinaryIO) -> Image.Image:
+def damage(lines: list[str]) -> str | None:
+    """Which of a decoder's lines say that pixels are missing or wrong, if any does.
+
+    >>> damage(["Corrupt JPEG data: 3 extraneous bytes before marker 0xd9"])
+    >>> damage(["Corrupt JPEG data: premature end of data segment"])
+    'Corrupt JPEG data: premature end of data segment'
+    """
+    return next((line for line in lines if _DAMAGE.search(line)), None)
+
+
+def _load(
+    source: Path | bytes | BinaryIO, admit: Callable[[int, int], None] | None = None
+) -> Image.Image:
     """Decode fully (`verify` passes half a JPEG) and turn upright, in the file's own mode."""
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+    with _stream(source) as stream, open_picture(stream) as picture:
+        if admit is not None:
+            admit(*picture.size)
         picture.load()
+        if picture.format in ("JPEG", "MPO"):
+            _check_scan(stream)
         turn = _UPRIGHT.get(_orientation(picture))
         return picture if turn is None else picture.transpose(turn)
+
+
+@contextmanager
+def _stream(source: Path | bytes | BinaryIO) -> Iterator[BinaryIO]:
+    if isinstance(source, bytes):
+        yield io.BytesIO(source)
+    elif isinstance(source, Path):
+        with open_regular(source) as stream:
+            yield stream
+    else:
+        yield source if source.seekable() else io.BytesIO(source.read())
+
+
+_scanning = threading.Lock()  # so that each picture hears its own decoder
+
+
+def _check_scan(stream: BinaryIO) -> None:
+    """Refuse a JPEG whose data end early: decoders fill the rest, and Pillow's does not say so."""
+    import cv2
+
+    stream.seek(0)
+    data = np.frombuffer(stream.read(), np.uint8)
+    with _scanning, quiet:
+        start = quiet.said
+        cv2.imdecode(data, cv2.IMREAD_REDUCED_COLOR_8)
+        if (line := damage(quiet.lines(start))) is not None:
+            raise OSError(line)
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -137,7 +194,7 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode in _DEEP_MODES:
         picture = Image.fromarray(_deep_levels(picture)).convert("RGB")
     elif picture.has_transparency_data:
-        picture = _over(picture.convert("RGBA"), "white")
+        picture = _over(picture, "white")
     elif picture.mode != "RGB":
         picture = picture.convert("RGB")
     # Whoever honours an orientation that is still noted here would turn the picture twice.
@@ -145,73 +202,51 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
     return picture
 
 
+def _strips(picture: Image.Image) -> Iterator[tuple[int, int]]:
+    """Top and bottom of the strips that a picture is converted in."""
+    rows = max(1, _STRIP // max(1, picture.width))
+    for top in range(0, picture.height, rows):
+        yield top, min(top + rows, picture.height)
+
+
 def _deep_levels(picture: Image.Image) -> np.ndarray:
     """Bring a picture of more than 8 bits to uint8; `convert` would clip it."""
-    values = np.nan_to_num(np.asarray(picture).astype(np.float64))
-    if picture.mode != "F":
-        values = values / 257
-    elif values.min() >= 0 and values.max() <= 1:
-        values = values * 255
-    elif values.min() < 0 or values.max() > 255:
-        values = np.interp(values, (values.min(), values.max()), (0, 255))
-    return np.rint(values).clip(0, 255).astype(np.uint8)
+    pixels = np.asarray(picture)
+    low, high = 0.0, 65535.0
+    if picture.mode == "F":
+        known = pixels[np.isfinite(pixels)] if not np.isfinite(pixels).all() else pixels
+        least, most = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+        least, most = min(least, 0.0) if known.size < pixels.size else least, most
+        for low, high in ((0.0, 1.0), (0.0, 255.0), (least, most)):
+            if low <= least and most <= high:
+                break
+    levels = np.empty(pixels.shape, np.uint8)
+    for top, bottom in _strips(picture):
+        part = np.nan_to_num(pixels[top:bottom].astype(np.float64), posinf=high, neginf=low)
+        part = (part - low) * (255 / max(high - low, 1e-300))
+        levels[top:bottom] = np.rint(part).clip(0, 255)
+    return levels
 
 
 def _over(picture: Image.Image, colour: str) -> Image.Image:
-    ground = Image.new("RGBA", picture.size, colour)
-    return Image.alpha_composite(ground, picture).convert("RGB")
-
-
-def _mask_levels(picture: Image.Image) -> np.ndarray:
-    if picture.mode in _DEEP_MODES or not picture.has_transparency_data:
-        return np.asarray(_to_rgb(picture).convert("L"))
-    picture = picture.convert("RGBA")
-    pixels = np.asarray(picture)
-    alpha = pixels[..., 3]
-    painted = pixels[alpha >= 128, :3]
-    if alpha.min() < 255 and (painted == painted[:1]).all():
-        return alpha
-    return np.asarray(_over(picture, "black").convert("L"))
+    """Lay a picture with transparent parts over a colour."""
+    whole = Image.new("RGB", picture.size)
+    for top, bottom in _strips(picture):
+        part = picture.crop((0, top, picture.width, bottom)).convert("RGBA")
+        ground = Image.new("RGBA", part.size, colour)
+        whole.paste(Image.alpha_composite(ground, part).convert("RGB"), (0, top))
+    return whole
 
 
 @contextmanager
 def _reading(source: Path | bytes | BinaryIO, name: str) -> Iterator[None]:
     """Turn whatever a damaged file raises into one PictureError."""
     if not name:
-        name = str(source) if isinstance(source, Path) else getattr(source, "name", "the picture")
+        path = isinstance(source, Path)
+        name = shortened(source) if path else getattr(source, "name", "the picture")
     try:
-        with quiet_pillow:
+        with quiet:
             yield
     except Exception as error:
         # Mutated files raise OSError, SyntaxError, struct.error, DecompressionBombError, …
         raise PictureError(name, reason_of(error)) from error
-
-
-class _QuietPillow:
-    """Hide Pillow's warnings about single files while any thread is reading.
-
-    Warning filters belong to the whole process, so the first thread in sets them and the last
-    one out restores them; each thread restoring for itself could restore another's.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._depth = 0
-        self._saved = warnings.catch_warnings()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._depth == 0:
-                self._saved = warnings.catch_warnings()
-                self._saved.__enter__()
-                warnings.filterwarnings("ignore", module=r"PIL\.")
-            self._depth += 1
-
-    def __exit__(self, *exc_info: object) -> None:
-        with self._lock:
-            self._depth -= 1
-            if self._depth == 0:
-                self._saved.__exit__(None, None, None)
-
-
-quiet_pillow = _QuietPillow()

@@ -136,8 +136,8 @@ def test_a_path_bytes_and_an_open_file_read_alike(tmp_path):
     ("data", "reason"),
     [
         (encode(noise(64, 64), "JPEG")[:900], "image file is truncated"),
-        (b"<html>no</html>", "not a picture in a format that Pillow knows"),
-        (b"", "not a picture in a format that Pillow knows"),
+        (b"<html>no</html>", "not a picture in a format that is read"),
+        (b"", "not a picture in a format that is read"),
     ],
 )
 def test_an_unreadable_picture_is_named_with_the_reason(data, reason):

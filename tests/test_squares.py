@@ -126,3 +126,70 @@ def test_the_fast_decoder_takes_plain_jpegs_and_no_others():
 def test_halving_rounds_as_pillow_does():
     picture = noise(64, 32)
     assert np.array_equal(squares._halved(np.asarray(picture)), np.asarray(picture.reduce(2)))
+
+
+def resized(data, width, height):
+    """A JPEG whose header claims another size."""
+    at = data.index(b"\xff\xc0") + 5
+    return data[:at] + height.to_bytes(2) + width.to_bytes(2) + data[at + 4 :]
+
+
+PLAIN = encode(noise(178, 218), "JPEG")
+CUT = PLAIN[: len(PLAIN) // 2] + PLAIN[-2:]
+SHORT = "Corrupt JPEG data: premature end of data segment"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (resized(PLAIN[:629] + PLAIN[-2:], 32000, 32000), "32000×32000 pixels; at most 128 meg"),
+        (encode(Image.new("1", (12000, 12000))), "12000×12000 pixels; at most 128 megapixels"),
+        (resized(PLAIN, 400, 300), SHORT),
+        (CUT, SHORT),
+        (CUT.replace(b"\xff\xd8", b"\xff\xd8\xff\xfe\x00\x08Exif\0\0", 1), SHORT),
+        (encode(noise(178, 218), "JPEG", progressive=True)[:9000] + b"\xff\xd9", SHORT),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "EPS is not read; allowed are "),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC is not read; allowed are "),
+    ],
+    ids=["bomb", "large", "shorter", "cut", "cut for Pillow", "cut progressive", "EPS", "HEIC"],
+)
+def test_bombs_short_scans_and_other_formats_are_no_pictures(data, reason, capfd):
+    read = read_squares({"a": data, "b": PLAIN}.__getitem__, ["a", "b"], 64, "center")
+    assert list(read.failures) == [0]
+    assert read.failures[0].startswith(reason)
+    assert capfd.readouterr().err == ""
+
+
+def test_what_decoders_say_is_heard_picture_by_picture(monkeypatch, capfd):
+    monkeypatch.setattr(squares, "_cpus", lambda: 4)
+    extra = PLAIN[:-2] + b"abcdefgh" * 5 + PLAIN[-2:]
+    files = {str(n): CUT if n % 50 == 7 else extra if n % 50 == 9 else PLAIN for n in range(300)}
+    read = read_squares(files.__getitem__, list(files), 64, "center")
+    assert list(read.failures) == [7, 57, 107, 157, 207, 257]
+    assert list(read.remarks) == [9, 59, 109, 159, 209, 259]
+    assert capfd.readouterr().err == ""
+
+
+def test_no_more_is_decoded_at_once_than_memory_is_meant_for(monkeypatch):
+    monkeypatch.setattr(squares, "_cpus", lambda: 8)
+    monkeypatch.setattr(squares, "_CHUNK", 1)
+    monkeypatch.setattr(squares, "_IN_FLIGHT", 1000)
+    room, held, most = squares._Room, [0], [0]
+
+    class Counted(room):
+        def take(self, wanted):
+            taken = super().take(wanted)
+            held[0] += taken
+            most[0] = max(most[0], held[0])
+            return taken
+
+        def give(self, taken):
+            held[0] -= taken
+            super().give(taken)
+
+    monkeypatch.setattr(squares, "_Room", Counted)
+    files = {f"{n}": encode(noise(20 + n % 3 * 10, 20, seed=n)) for n in range(60)}
+    files["larger"] = encode(noise(60, 60))
+    assert not read_squares(files.__getitem__, list(files), 16, "center").failures
+    assert held == [0]
+    assert 400 <= most[0] <= 1000

@@ -11,6 +11,7 @@ PACKAGE = Path(gapfill.__file__).parent
 
 FLOORS = [
     {"_version", "errors"},
+    {"reading"},
     {
         *("about", "types", "config", "cache", "checkpoint"),
         *("compute", "pictures", "randomness", "ranks"),

@@ -13,6 +13,7 @@ from gapfill.data import table as table_module
 from gapfill.data.sources import hash_split
 from gapfill.data.table import Table, generated_table, open_table
 from gapfill.errors import GapfillError, UsageError
+from gapfill.reading import formats
 
 
 @pytest.fixture(autouse=True)
@@ -313,3 +314,78 @@ def test_weights_trained_on_celeba_say_so():
     assert "non-commercial research" in celeba.provenance
     faces = Table(one, ("a",), split, "generated faces, not CelebA", generated=True)
     assert faces.provenance == "generated faces, not CelebA"
+
+
+def test_a_table_shows_itself_in_one_line(folder):
+    table = open_table(folder, 16)
+    assert repr(table) == f"<Table {table.describe()}>"
+
+
+FORMS = ["PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000", "AVIF"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_format_in_a_mixed_folder_is_read(tmp_path, form):
+    suffixes = formats.FORMATS[form]
+    if form not in formats.allowed():
+        pytest.skip(f"this Pillow reads no {form}")
+    (tmp_path / "some").mkdir()
+    for i, suffix in enumerate(suffixes):
+        data = encode(16, 16, seed=i, form=form)
+        (tmp_path / "some" / f"{i}{suffix.upper()}").write_bytes(data)
+    (tmp_path / "some" / "a.png").write_bytes(encode())
+    assert len(open_table(tmp_path / "some", 16)) == len(suffixes) + 1
+
+
+def test_the_first_line_says_who_split_the_pictures_and_what_was_passed_over(tmp_path):
+    root = tmp_path / "people"
+    for name in ("train/a.png", "test/b.png", "test/c.png"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(encode())
+    (root / "d.heic").write_bytes(b"")
+    for _ in range(2):  # from the folder, then from the cache
+        table = open_table(root, 16)
+        assert table.own_split
+        assert table.introduce() == (
+            "people (1 train, 2 test), 16×16, split by the folders train/, test/; "
+            "passed over, as no format that is read: 1 .heic"
+        )
+        assert table.part("test").introduce().startswith("people (2 test), 16×16, split by the f")
+    with pytest.raises(UsageError) as caught:
+        table.part("val")
+    assert str(caught.value).endswith(
+        "It is split by the folders train/, test/: mend that, or give other pictures."
+    )
+
+
+def test_extra_pictures_bring_their_notes_and_not_their_split(folder, tmp_path):
+    more = tmp_path / "more"
+    (more / "train").mkdir(parents=True)
+    (more / "train" / "a.png").write_bytes(encode())
+    (more / "b.heic").write_bytes(b"")
+    table = open_table(folder, 16, extra=[more])
+    assert (table.own_split, table.rule) == (False, "the hash of each name")
+    assert table.notes == ("more: passed over, as no format that is read: 1 .heic",)
+
+
+def test_a_cache_of_another_version_is_built_again_without_a_word(folder, builds, home, capsys):
+    open_table(folder, 16)
+    (file,) = (home / "tables").iterdir()
+    file.write_bytes(file.read_bytes().replace(b"gapfill table ", b"gapfill table 9", 1))
+    open_table(folder, 16)
+    assert len(builds) == 2
+    assert capsys.readouterr().err == ""
+
+
+def test_what_decoders_say_is_listed_and_not_printed(tmp_path, home, capfd):
+    (tmp_path / "some").mkdir()
+    whole = encode(64, 64, form="JPEG")
+    (tmp_path / "some" / "a.jpg").write_bytes(whole[:-2] + b"abcdefgh" * 5 + whole[-2:])
+    for i in range(3):
+        (tmp_path / "some" / f"{i}.png").write_bytes(encode(seed=i))
+    assert len(open_table(tmp_path / "some", 16)) == 4
+    (file,) = home.glob("remarks-*.txt")
+    assert file.read_text().startswith("a.jpg\tCorrupt JPEG data: ")
+    said = capfd.readouterr().err
+    assert said.startswith(f"1 picture was read, though the decoder complained (list: {file}; ")
+    assert said.count("\n") == 1

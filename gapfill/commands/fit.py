@@ -51,7 +51,8 @@ def run(options: argparse.Namespace) -> None:
     out = Path(options.out)
     if ranks.rank() == 0:
         console.say(
-            f"data: {table.describe()} · masks: {recipe.mask} · {device.type}, {how}", options.quiet
+            f"data: {table.introduce()} · masks: {recipe.mask} · {device.type}, {how}",
+            options.quiet,
         )
     model.fit(
         Stream(table.part("train").images, recipe.batch_size, train.seed, flip=recipe.flip),

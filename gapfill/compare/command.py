@@ -118,9 +118,10 @@ def make_plan(options: argparse.Namespace) -> Plan:
     table = open_table(options.data, options.size, options.crop, extra=options.extra)
     if table.generated and not length:
         training = build(Training, settings | {"budget": GENERATED_BUDGET})
-    test = table.part("test")
     if options.test:
         test = test_pictures(open_table(options.test, options.size, options.crop))
+    else:
+        test = table.part("test")
     wanted = {
         "data": table.digest(),
         "size": options.size,
@@ -142,6 +143,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
         out=Path(options.out) if options.out else _folder(wanted, options),
         command=_command(options),
         quiet=options.quiet,
+        elsewhere=bool(options.test),
     )
 
 

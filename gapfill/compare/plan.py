@@ -52,6 +52,7 @@ class Plan:
         out: where everything is written.
         command: what makes this comparison again.
         quiet: whether to show no bars.
+        elsewhere: whether the test pictures are from another place.
     """
 
     entries: tuple[Contestant, ...]
@@ -67,23 +68,29 @@ class Plan:
     out: Path
     command: str
     quiet: bool = False
+    elsewhere: bool = False
 
 
 def test_pictures(table: Table) -> Table:
-    """The test split of pictures to be scored on; all where there is none."""
-    return table.part("test") if bool((table.split == 2).any()) else table
+    """Pictures of another place to be scored on: all, unless somebody split them."""
+    return table.part("test") if table.own_split else table
 
 
 def headline(plan: Plan) -> str:
     """The first line that a user reads: which pictures, masks, device."""
     device = ranks.resolve(plan.training.device)
     precision = resolve_precision(plan.training.precision, device)
-    elsewhere = plan.test.title != plan.table.title
-    test = f" · scored on {len(plan.test):,} of {plan.test.title}" if elsewhere else ""
+    test = f" · scored on {_scored(plan.test)}" if plan.elsewhere else ""
     return (
-        f"data: {plan.table.describe()}{test} · masks: {_masks(plan.mask, plan.kinds)}, seed 0 · "
+        f"data: {plan.table.introduce()}{test} · masks: {_masks(plan.mask, plan.kinds)}, seed 0 · "
         f"{device.type}, {precision}, {resolve_mode(plan.training.mode, device)}"
     )
+
+
+def _scored(test: Table) -> str:
+    """Which pictures of another place are scored, and what a user must know of them."""
+    which = f"the test pictures by {test.rule}" if test.own_split else "all of them"
+    return "; ".join([f"{len(test):,} of {test.title}, {which}", *test.notes])
 
 
 def _masks(trained: str, scored: Iterable[str]) -> str:

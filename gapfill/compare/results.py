@@ -183,7 +183,7 @@ def whole(
     """The whole of results.json, from what it says of each model and of their differences."""
     device = ranks.resolve(plan.training.device)
     precision = resolve_precision(plan.training.precision, device)
-    table = plan.table
+    table, elsewhere = plan.table, plan.elsewhere
     note = "generated faces, not CelebA: numbers are not comparable with papers"
     return {
         "schema": SCHEMA,
@@ -200,6 +200,10 @@ def whole(
             "val": int((table.split == 1).sum()),
             "test": len(plan.test),
             "test_title": plan.test.title,
+            "split": table.rule,
+            "notes": list(table.notes),
+            "test_split": plan.test.rule if elsewhere and plan.test.own_split else "",
+            "test_notes": list(plan.test.notes) if elsewhere else [],
             "digest": plan.wanted["data"],
         },
         "protocol": {

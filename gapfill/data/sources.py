@@ -1,24 +1,29 @@
-"""Where pictures come from: folders, zips and CelebA's own layout."""
+"""Where pictures come from: folders, zips and CelebA's own layouts."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import threading
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from gapfill.data.containers import FolderFiles, ZipFiles, read_list_file
+from gapfill.data.lists import PartitionList, is_celebas_list, is_list, read_list
+from gapfill.data.splits import Division, divide, hash_split
 from gapfill.errors import GapfillError, UsageError
+from gapfill.reading.formats import SUFFIXES
+from gapfill.reading.regular import expand, is_there, open_regular, printable, shortened
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+__all__ = ["Source", "hash_split", "open_source"]
+
 CELEBA_FOLDER = "img_align_celeba"
 CELEBA_ZIP = "img_align_celeba.zip"
-# CelebA's own list, and the same as other sites hand it out.
-PARTITION_FILES = ("list_eval_partition.txt", "list_eval_partition.csv")
+_LIST_FOLDERS = ("eval", "anno", "annotations")  # where CelebA's authors keep their lists
+_LEVELS = 2  # folders above the given one in which a list is looked for
 
-_LARGEST_FILE = 2**28  # bytes; a zip member can claim to unpack to anything
+Files = FolderFiles | ZipFiles
 
 
 @dataclass(frozen=True)
@@ -26,16 +31,18 @@ class Source:
     """The pictures of one folder or zip, listed but not yet read.
 
     `names` are sorted paths relative to the source, with forward slashes. `fingerprint` changes
-    when any picture, or the partition list, changes.
+    when any picture, or a partition list, changes. `notes` says what a user must know of what was
+    passed over, a sentence each.
     """
 
     path: Path
     title: str
     names: tuple[str, ...]
     fingerprint: str
-    partition: Mapping[str, int]
-    files: FolderFiles | ZipFiles
+    division: Division
+    files: Files
     prefix: str = ""
+    notes: tuple[str, ...] = ()
 
     def read(self, name: str) -> bytes:
         """Return one picture's file content."""
@@ -43,128 +50,62 @@ class Source:
 
     def split_of(self, name: str) -> int:
         """Say which split a picture belongs to: 0 train, 1 validation, 2 test."""
-        listed = self.partition.get(name, self.partition.get(PurePosixPath(name).name))
-        return hash_split(name) if listed is None else listed
-
-
-def hash_split(name: str) -> int:
-    """Put about 5 % of names into validation (1) and 10 % into test (2), whatever others exist.
-
-    >>> hash_split("25.jpg"), hash_split("26.jpg"), hash_split("34.jpg")
-    (0, 1, 2)
-    """
-    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
-    share = int.from_bytes(digest[:8]) / 2**64
-    return 1 if share < 0.05 else 2 if share < 0.15 else 0
+        return self.division.split[name]
 
 
 def open_source(path: str | Path) -> Source:
-    """List the pictures in a folder or zip.
+    """List the pictures in a folder or zip, and find what says how they are split.
 
-    CelebA's own layout is recognised: a folder that holds `img_align_celeba/` or
-    `img_align_celeba.zip`, or either of these itself, with `list_eval_partition.txt` beside it.
+    CelebA is recognised in the layouts that it is handed out in: a folder or zip whose name begins
+    with `img_align_celeba`, itself, directly inside, or deeper where nothing else lies beside it.
+    Partition lists are looked for among the pictures and up to two folders above, `Eval/` and
+    `Anno/` included.
 
     Raises:
-        GapfillError: nothing is there, it holds no pictures, or it cannot be read.
+        GapfillError: nothing is there, it holds no pictures, it cannot be read, or its partition
+            list is damaged or belongs to other pictures.
     """
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise GapfillError(f"no such folder or zip: {path}.")
-    if path.is_file():
-        return _open_zip(path)
-    if (path / CELEBA_FOLDER).is_dir():
-        files = FolderFiles(path / CELEBA_FOLDER)
-        if files.members:
-            return _celeba(path, files, _partition_text(path))
-    if (path / CELEBA_ZIP).is_file():
-        return _open_zip(path / CELEBA_ZIP)
+    path = expand(path)
+    if not is_there(path):
+        raise GapfillError(f"no such folder or zip: {shortened(path)}.")
+    return _open_folder(path) if path.is_dir() else _open_zip(path)
+
+
+def _open_folder(path: Path) -> Source:
     files = FolderFiles(path)
-    if not files.members:
-        raise _no_pictures(path, f"in {files.folders:,} sub-folder{'s' * (files.folders != 1)}")
-    name = path.resolve().name
-    if name == CELEBA_FOLDER:
-        return _celeba(path, files, _partition_text(path.resolve().parent))
-    return _source(path, name, files, _partition_text(path))
+    names = list(files.members)
+    if celeba := [name for name in names if _is_celeba(name.partition("/")[0]) and "/" in name]:
+        return _source(path, files, celeba)  # which lies directly inside: it is what is meant
+    zips = sorted(filter(_is_celeba, files.zips), key=lambda name: (name.count("/"), name))
+    if zips and (not names or "/" not in zips[0]):
+        return _open_zip(path / zips[0], files)
+    if names:
+        return _source(path, files, names)
+    where = f"in {files.folders:,} sub-folder{'s' * (files.folders != 1)}"
+    raise _no_pictures(path, where, files)
 
 
-class FolderFiles:
-    """The pictures in a folder and its sub-folders; hidden ones are left out."""
-
-    def __init__(self, root: Path) -> None:
-        self.members: dict[str, str] = {}
-        self.marks: list[str] = []
-        folders: set[tuple[int, int]] = set()
-        for name, entry in _walk(root, "", folders):
-            self.members[name] = entry.path
-            try:
-                stat = entry.stat()
-                self.marks.append(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}")
-            except OSError:  # A link to nowhere; reading it will say so.
-                self.marks.append(name)
-        self.folders = len(folders) - 1
-
-    def read(self, name: str) -> bytes:
-        """Return one file's content."""
-        path = Path(self.members[name])
-        _check_length(path.stat().st_size)
-        return path.read_bytes()
-
-
-class ZipFiles:
-    """The pictures in a zip, read in place.
-
-    Threads take turns at one handle, since parsing a directory of 200,000 members in each of them
-    would cost seconds. A forked process opens its own: a shared handle shares its position.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._open()
-        self.members = {
-            info.filename: info
-            for info in self._zip.infolist()
-            if not info.is_dir() and _is_picture(info.filename)
-        }
-        stat = path.stat()
-        self.marks = [f"{stat.st_size}\0{stat.st_mtime_ns}"]
-        self.marks += [f"{name}\0{info.CRC}" for name, info in self.members.items()]
-
-    def _open(self) -> None:
-        self._process = os.getpid()
-        self._lock = threading.Lock()
-        self._zip = zipfile.ZipFile(self.path)
-
-    def read(self, name: str) -> bytes:
-        """Return one member's content, checked against its CRC."""
-        if self._process != os.getpid():
-            self._open()
-        member = self.members[name]
-        _check_length(member.file_size)
-        with self._lock:
-            return self._zip.read(member)
-
-    def partition_text(self) -> str | None:
-        """Return the partition list that the zip itself holds, if any."""
-        for name in self._zip.namelist():
-            if PurePosixPath(name).name in PARTITION_FILES:
-                return self._zip.read(name).decode("utf-8", "replace")
-        return None
-
-
-def _open_zip(path: Path) -> Source:
+def _open_zip(path: Path, around: FolderFiles | None = None) -> Source:
+    """Open a zip; `around` is what the folder holds in which it was found."""
     if path.suffix.lower() in SUFFIXES:
         raise UsageError(f"{path} is one picture. Give a folder or {CELEBA_ZIP}.")
     try:
+        open_regular(path).close()
         files = ZipFiles(path)
     except zipfile.BadZipFile as error:
         raise GapfillError(_not_a_zip(path)) from error
-    except OSError as error:
-        raise GapfillError(f"cannot read {path}: {error.strerror or error}.") from error
+    except NotImplementedError as error:
+        raise GapfillError(
+            f"{path} is a zip of a kind that Python does not read ({error}). Unpack it, and give "
+            "the folder."
+        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise GapfillError(f"cannot read {path}: {reason}.") from error
     if not files.members:
-        raise _no_pictures(path, "in the whole zip")
-    if path.name == CELEBA_ZIP or all(CELEBA_FOLDER in name.split("/") for name in files.members):
-        return _celeba(path, files, files.partition_text() or _partition_text(path.parent))
-    return _source(path, path.stem, files, files.partition_text())
+        raise _no_pictures(path, "in the whole zip", files)
+    files.check()
+    return _source(path, files, list(files.members), around)
 
 
 def _not_a_zip(path: Path) -> str:
@@ -181,98 +122,156 @@ def _not_a_zip(path: Path) -> str:
     return f"{path} is neither a folder nor a zip. Give a folder or {CELEBA_ZIP}."
 
 
-def _no_pictures(path: Path, where: str) -> GapfillError:
+def _no_pictures(path: Path, where: str, files: Files) -> GapfillError:
+    found = "".join(f"; {note}" for note in files.notes())
+    cure = f"Give {path / files.zips[0]}" if files.zips else f"Give a folder or {CELEBA_ZIP}"
     return GapfillError(
-        f"no pictures found in {path} (looked for {' '.join(SUFFIXES)}, {where}). "
-        f"Give a folder or {CELEBA_ZIP}."
+        f"no pictures found in {path} (looked for {' '.join(SUFFIXES)}, {where}{found}). {cure}."
     )
-
-
-def _celeba(path: Path, files: FolderFiles | ZipFiles, text: str | None) -> Source:
-    """Name pictures as CelebA does, so that its folder and its zip give the same table."""
-    prefix, repeated = "", f"{CELEBA_FOLDER}/"
-    while all(name.startswith(prefix + repeated) for name in files.members):
-        prefix += repeated
-    return _source(path, "CelebA", files, text, prefix)
 
 
 def _source(
-    path: Path, title: str, files: FolderFiles | ZipFiles, text: str | None, prefix: str = ""
+    path: Path, files: Files, names: Sequence[str], around: FolderFiles | None = None
 ) -> Source:
+    """Name and split the chosen pictures of a container as CelebA does, if they are CelebA's."""
+    own = path.resolve().name if path.is_dir() else path.stem
+    prefix = _celeba_prefix(names)
+    title = "CelebA" if prefix or _is_celeba(own) else own
+    short = sorted(name.removeprefix(prefix) for name in names)
+    texts = _texts(path, files, around)
+    lists, notes = _lists(files, texts, set(names))
+    division = divide(short, prefix, lists)
     fingerprint = hashlib.sha256()
-    for mark in (*sorted(files.marks), text or ""):
+    for mark in (*sorted(files.marks), prefix):
         fingerprint.update(mark.encode("utf-8", "surrogateescape") + b"\n")
+    for text in texts:
+        fingerprint.update(hashlib.sha256(text.data).digest())
+    beside = len(files.members) - len(names) + (len(around.members) if around else 0)
+    if beside:
+        many = f"{beside:,} pictures" if beside > 1 else "1 picture"
+        notes.append(f"passed over, as outside {CELEBA_FOLDER}: {many}")
     return Source(
         path=path.resolve(),
         title=title,
-        names=tuple(sorted(name.removeprefix(prefix) for name in files.members)),
+        names=tuple(short),
         fingerprint=fingerprint.hexdigest(),
-        partition=_parse_partition(text or "", path),
+        division=division,
         files=files,
         prefix=prefix,
+        notes=tuple(map(printable, (*notes, *files.notes(but_zips=title == "CelebA")))),
     )
 
 
-def _partition_text(folder: Path) -> str | None:
-    for name in PARTITION_FILES:
-        if (folder / name).is_file():
-            return (folder / name).read_text("utf-8", "replace")
-    return None
+def _is_celeba(name: str) -> bool:
+    return name.rpartition("/")[2].lower().startswith(CELEBA_FOLDER)
 
 
-def _parse_partition(text: str, path: Path) -> dict[str, int]:
-    partition = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        fields = line.replace(",", " ").split()
-        if not fields or fields[-1] == "partition":  # the heading of the .csv form
-            continue
-        if len(fields) != 2 or fields[1] not in ("0", "1", "2"):
-            raise GapfillError(
-                f"the partition list of {path} is damaged: line {number} is {line[:60]!r}; "
-                "expected a file name and 0 (train), 1 (validation) or 2 (test)."
-            )
-        partition[fields[0]] = int(fields[1])
-    return partition
+def _celeba_prefix(names: Sequence[str]) -> str:
+    """The folder, with its slash, that all pictures lie in and that is called as CelebA's is."""
+    parts = names[0].split("/")[:-1]
+    for last in range(len(parts) - 1, -1, -1):
+        prefix = "/".join(parts[: last + 1]) + "/"
+        if _is_celeba(parts[last]) and all(name.startswith(prefix) for name in names):
+            return prefix
+    return ""
 
 
-def _walk(
-    folder: Path, prefix: str, entered: set[tuple[int, int]]
-) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield pictures with their relative names; no folder is entered twice, so links may loop."""
+# Partition lists --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A partition list as it is stored.
+
+    Attributes:
+        path: where it lies.
+        where: the same, from the pictures' folder or zip on.
+        name: its path in the container; "" for one above.
+        rank: lists of a lower rank are nearer to the pictures.
+        data: its bytes.
+    """
+
+    path: Path
+    where: str
+    name: str
+    rank: int
+    data: bytes
+
+
+def _texts(path: Path, files: Files, around: FolderFiles | None) -> list[_Text]:
+    """The lists among the pictures, then those of the folders above, the nearest first."""
+    found = [
+        _Text(path / name, name, name, -name.count("/") - 1, files.read_list(name))
+        for name in sorted(files.lists, key=lambda name: (-name.count("/"), name))
+    ]
+    seen = {os.path.realpath(text.path) for text in found}
+    home = path if path.is_dir() else path.parent
+    above = [(0, around.root / name) for name in around.lists] if around else []
+    for rank, list_path in (*above, *_above(path)):
+        if (real := os.path.realpath(list_path)) not in seen:
+            seen.add(real)
+            where = Path(os.path.relpath(list_path, home)).as_posix()
+            found.append(_Text(list_path, where, "", rank, read_list_file(list_path)))
+    return found
+
+
+def _above(path: Path) -> Iterator[tuple[int, Path]]:
+    """CelebA's lists in the folders above, with the level."""
+    for start in dict.fromkeys((Path(os.path.abspath(path)), path.resolve())):  # noqa: PTH100
+        level, child = 1, start
+        while level <= _LEVELS and child.parent != child:
+            folder = child.parent
+            for place in (folder, *_list_folders(folder)):
+                yield from (
+                    (level, place / name) for name in _files(place) if is_celebas_list(name)
+                )
+            # Archives that were unpacked into a folder of their name hold it twice.
+            level += not (_is_celeba(child.name) and _is_celeba(folder.name))
+            child = folder
+
+
+def _list_folders(folder: Path) -> list[Path]:
     try:
-        stat = folder.stat()
-        if (stat.st_dev, stat.st_ino) in entered:
-            return
-        entered.add((stat.st_dev, stat.st_ino))
         with os.scandir(folder) as scan:
-            entries = sorted(scan, key=lambda entry: entry.name)
-    except OSError as error:
-        raise GapfillError(f"cannot read {folder}: {error.strerror or error}.") from error
-    for entry in entries:
-        name = prefix + entry.name
-        if _is_hidden(entry.name):
-            continue
-        if _is_folder(entry):
-            yield from _walk(Path(entry.path), f"{name}/", entered)
-        elif _is_picture(entry.name) and (entry.is_symlink() or entry.is_file()):
-            yield name, entry
+            return sorted(
+                Path(e.path) for e in scan if e.name.lower() in _LIST_FOLDERS and e.is_dir()
+            )
+    except OSError:
+        return []
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _files(folder: Path) -> list[str]:
     try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself
-        return False
+        with os.scandir(folder) as scan:
+            return sorted(entry.name for entry in scan if is_list(entry.name) and entry.is_file())
+    except OSError:
+        return []
 
 
-def _is_hidden(part: str) -> bool:
-    return part.startswith(".") or part == "__MACOSX"
-
-
-def _is_picture(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not any(map(_is_hidden, name.split("/")))
-
-
-def _check_length(length: int) -> None:
-    if length > _LARGEST_FILE:
-        raise ValueError(f"the file is larger than {_LARGEST_FILE >> 20} MiB")
+def _lists(
+    files: Files, texts: Sequence[_Text], chosen: set[str]
+) -> tuple[list[PartitionList], list[str]]:
+    """The lists that speak of the chosen pictures, and notes on those that are none."""
+    folders = {""}
+    for name in files.members:
+        while name := name.rpartition("/")[0]:
+            if name in folders:
+                break
+            folders.add(name)
+    lists, notes = [], []
+    for text in texts:
+        scope = text.name.rpartition("/")[0]
+        while scope not in folders:  # `Eval/` holds no pictures: its list is for those beside it
+            scope = scope.rpartition("/")[0]
+        scope = f"{scope}/" if scope else ""
+        if not any(name.startswith(scope) for name in chosen):
+            continue
+        try:
+            splits = read_list(text.data, str(text.path))
+        except GapfillError as error:
+            if is_celebas_list(text.where):
+                raise
+            notes.append(f"not used, though it is called as a list is: {error}".rstrip("."))
+            continue
+        lists.append(PartitionList(text.where, scope, splits, text.rank, bool(text.name)))
+    return lists, notes

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from PIL import Image
 
 from gapfill.errors import UsageError
-from gapfill.pictures import quiet_pillow, read_picture, reason_of
+from gapfill.pictures import damage, read_picture, reason_of
+from gapfill.reading.formats import check_size, jpeg_size
+from gapfill.reading.noise import quiet
 
 _CHUNK = 64  # pictures a thread takes at a time
-_LARGE = 1 << 18  # bytes of a JPEG beyond which Pillow, which has a limit, looks at it first
+_LARGE = 1 << 18  # bytes of a JPEG beyond which Pillow decodes it
+_IN_FLIGHT = 64_000_000  # pixels that all threads together decode; a larger picture waits alone
 CELEBA_SIZE = (178, 218)
 # The 128×128 box centred on (89, 121) that the PGGAN and StyleGAN dataset tools take.
 CELEBA_BOX = (25, 57, 153, 185)
@@ -87,7 +91,7 @@ def _plain_jpeg(data: bytes) -> np.ndarray | None:
     """A colour JPEG as RGB [H, W, 3] from OpenCV, in half of Pillow's time and with its pixels.
 
     None is for whatever may need more care: other formats, CMYK, a picture that may be turned,
-    one that ends early, a large one. Pillow knows what to do with it, or what to say of it.
+    one that ends early, a large file. Pillow knows what to do with it, or what to say of it.
     """
     import cv2
 
@@ -97,16 +101,41 @@ def _plain_jpeg(data: bytes) -> np.ndarray | None:
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
 
 
+class _Room:
+    """Lets threads decode as many pixels at once as memory is meant for."""
+
+    def __init__(self, pixels: int) -> None:
+        self._pixels = pixels
+        self._taken = 0
+        self._changed = threading.Condition()
+
+    def take(self, wanted: int) -> int:
+        """Wait until there is room, and return what to give back."""
+        wanted = min(wanted, self._pixels)
+        with self._changed:
+            self._changed.wait_for(lambda: self._taken + wanted <= self._pixels)
+            self._taken += wanted
+        return wanted
+
+    def give(self, taken: int) -> None:
+        """Make room."""
+        with self._changed:
+            self._taken -= taken
+            self._changed.notify_all()
+
+
 @dataclass(frozen=True)
 class Squares:
     """Many pictures cut to one size: uint8 `[N, 3, S, S]`, with rows in `failures` left undefined.
 
-    `crop` is the one that all had, or "auto" where they differ.
+    `crop` is the one that all had, or "auto" where they differ. `remarks` has what decoders said of
+    pictures that they read all the same.
     """
 
     images: torch.Tensor
     failures: dict[int, str]
     crop: str
+    remarks: dict[int, str] = field(default_factory=dict)
 
 
 def read_squares(
@@ -128,33 +157,74 @@ def read_squares(
     rows = images.numpy()
     crops: set[str] = set()
     failures: dict[int, str] = {}
+    remarks: dict[int, str] = {}
+    suspects: set[int] = set()
+    room = _Room(_IN_FLIGHT)
+
+    def read_one(i: int) -> None:
+        taken = 0
+
+        def admit(width: int, height: int) -> None:
+            nonlocal taken
+            if not taken:
+                taken = room.take(width * height)
+
+        try:
+            data = read(names[i])
+            header = jpeg_size(data)  # before OpenCV, which takes whatever it says
+            if header is not None:
+                check_size(*header)
+                admit(*header)
+            picture = _plain_jpeg(data) if header is not None else None
+            if picture is None:
+                picture = read_picture(data, names[i], admit)
+            rows[i] = crop_and_resize(picture, size, crop).transpose(2, 0, 1)
+            crops.add(crop_for(_size(picture)) if crop == "auto" else crop)
+        except Exception as error:  # One bad picture, whatever it raises, costs only itself.
+            failures[i] = reason_of(error)
+        finally:
+            room.give(taken)
 
     def fill(chunk: range) -> int:
         for i in chunk:
-            try:
-                data = read(names[i])
-                picture = _plain_jpeg(data)
-                if picture is None:
-                    picture = read_picture(data, names[i])
-                rows[i] = crop_and_resize(picture, size, crop).transpose(2, 0, 1)
-                crops.add(crop_for(_size(picture)) if crop == "auto" else crop)
-            except Exception as error:  # One bad picture, whatever it raises, costs only itself.
-                failures[i] = reason_of(error)
+            before = quiet.said
+            read_one(i)
+            if quiet.said != before:  # this one's decoder said something, or another thread's did
+                suspects.add(i)
         return len(chunk)
+
+    def hear(i: int) -> None:
+        """Read one picture again, alone, to know what its decoder says."""
+        failures.pop(i, None)
+        before = quiet.said
+        read_one(i)
+        lines = quiet.lines(before)
+        if i not in failures and lines:
+            if (reason := damage(lines)) is not None:
+                failures[i] = reason
+            else:
+                remarks[i] = lines[0]
 
     if progress is None and os.environ.get("CI"):
         progress = False
     pool = ThreadPoolExecutor(_cpus())
     try:
         hidden = None if progress is None else not progress
-        with tqdm(total=len(names), desc=f"reading {title}", unit="img", disable=hidden) as bar:
-            chunks = [range(len(names))[i : i + _CHUNK] for i in range(0, len(names), _CHUNK)]
-            with quiet_pillow:
-                for done in pool.map(fill, chunks):
-                    bar.update(done)
+        chunks = [range(len(names))[i : i + _CHUNK] for i in range(0, len(names), _CHUNK)]
+        with (
+            quiet,
+            quiet.terminal() as terminal,
+            tqdm(
+                total=len(names), desc=f"reading {title}", unit="img", disable=hidden, file=terminal
+            ) as bar,
+        ):
+            for done in pool.map(fill, chunks):
+                bar.update(done)
+            for i in sorted(suspects):
+                hear(i)
     finally:
         pool.shutdown(cancel_futures=True)
-    return Squares(images, failures, crops.pop() if len(crops) == 1 else "auto")
+    return Squares(images, failures, crops.pop() if len(crops) == 1 else "auto", remarks)
 
 
 def _cpus() -> int:

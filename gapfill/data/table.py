@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,12 +20,14 @@ from gapfill.data.sources import Source, open_source
 from gapfill.data.squares import check_crop, read_squares
 from gapfill.errors import GapfillError, UsageError
 from gapfill.pictures import reason_of
+from gapfill.reading.regular import expand, is_there, printable, shortened
 
 SPLITS = ("train", "val", "test")
 GENERATED_TITLE = "generated faces, not CelebA"
 GENERATED_COUNTS = (5_200, 400, 400)
 
-_MAGIC = b"gapfill table 1\n"
+_KIND = b"gapfill table "
+_MAGIC = _KIND + b"2\n"
 _MOST_UNREADABLE = 0.01
 
 
@@ -41,6 +43,9 @@ class Table:
         generated: whether the pictures were drawn by this library.
         crop: "celeba", "center", a number of pixels, or "auto" where pictures differ.
         unreadable: (name, reason) of the pictures that were left out.
+        rule: who says which split a picture is in; "" where nobody need say.
+        own_split: whether the pictures came with a split, rather than be given one by name.
+        notes: what a user must know of how they were listed and split, a sentence each.
     """
 
     images: torch.Tensor
@@ -50,6 +55,12 @@ class Table:
     generated: bool = False
     crop: str = "center"
     unreadable: tuple[tuple[str, str], ...] = ()
+    rule: str = ""
+    own_split: bool = False
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Table {self.describe()}>"
 
     def __len__(self) -> int:
         return len(self.names)
@@ -69,9 +80,13 @@ class Table:
             raise UsageError(f"no split is called {name!r}; there are 'train', 'val' and 'test'.")
         index = (self.split == SPLITS.index(name)).nonzero().flatten()
         if len(index) == 0:
+            cure = "Give more pictures."
+            if self.own_split:
+                others = "others with --test" if name == "test" else "other pictures"
+                cure = f"It is split by {self.rule}: mend that, or give {others}."
             raise UsageError(
                 f"{self.describe()} has no pictures to {_USES[name]}: of its {len(self):,} "
-                f"none {'is' if len(self) == 1 else 'are'} in the {name} split. Give more pictures."
+                f"none {'is' if len(self) == 1 else 'are'} in the {name} split. {cure}"
             )
         first, last = int(index[0]), int(index[-1])
         # CelebA's splits follow one another: a slice shares memory where an index would copy.
@@ -83,6 +98,9 @@ class Table:
             title=self.title,
             generated=self.generated,
             crop=self.crop,
+            rule=self.rule,
+            own_split=self.own_split,
+            notes=self.notes,
         )
 
     @property
@@ -107,6 +125,11 @@ class Table:
         counts = torch.bincount(self.split.long(), minlength=3).tolist()
         parts = [f"{n:,} {name}" for n, name in zip(counts, SPLITS, strict=True) if n]
         return f"{self.title} ({', '.join(parts)}), {self.size}×{self.size}"
+
+    def introduce(self) -> str:
+        """Say what is here, who split it, and what a user must know of it, in one line."""
+        rule = [f"split by {self.rule}"] if self.rule else []
+        return "; ".join([", ".join([self.describe(), *rule]), *self.notes])
 
 
 _USES = {"train": "learn from", "val": "validate on", "test": "test on"}
@@ -149,7 +172,7 @@ def open_table(
     tables = [_from_source(open_source(path), size, crop, cache, progress)] if path else []
     tables = tables or [generated_table(size, seed)]
     for more in extra:
-        table = _from_source(open_source(more), size, "auto", cache, progress)
+        table = _from_source(open_source(more), size, "auto", cache, progress, for_training=True)
         tables.append(_for_training(table))
     return tables[0] if len(tables) == 1 else _joined(tables)
 
@@ -170,8 +193,8 @@ def generated_table(size: int = 64, seed: int = 0) -> Table:
 
 def _default_path() -> Path | None:
     if given := os.environ.get("GAPFILL_DATA"):
-        if not Path(given).expanduser().exists():
-            raise GapfillError(f"no such folder or zip: {given} (from $GAPFILL_DATA).")
+        if not is_there(expand(given)):
+            raise GapfillError(f"no such folder or zip: {shortened(given)} (from $GAPFILL_DATA).")
         return Path(given)
     local = Path("data") / "celeba"
     return local if local.exists() else None
@@ -186,6 +209,7 @@ def _for_training(table: Table) -> Table:
         table.title,
         crop=table.crop,
         unreadable=table.unreadable,
+        notes=tuple(f"{table.title}: {note}" for note in table.notes),
     )
 
 
@@ -199,17 +223,29 @@ def _joined(tables: Sequence[Table]) -> Table:
         generated=first.generated,
         crop=first.crop,
         unreadable=tuple(entry for table in tables for entry in table.unreadable),
+        rule=first.rule,
+        own_split=first.own_split,
+        notes=tuple(note for table in tables for note in table.notes),
     )
 
 
-def _from_source(source: Source, size: int, crop: str, cache: bool, progress: bool | None) -> Table:
+def _from_source(
+    source: Source,
+    size: int,
+    crop: str,
+    cache: bool,
+    progress: bool | None,
+    for_training: bool = False,
+) -> Table:
     key = hashlib.sha256(f"{source.path}\0{size}\0{crop}".encode("utf-8", "surrogateescape"))
     name = key.hexdigest()[:16]
     file = cache_folder() / "tables" / f"{name}.table"
     table = _cached(file, source.fingerprint) if cache else None
     fresh = table is None
     if table is None:
-        table = _build(source, size, crop, progress)
+        table, remarks = _build(source, size, crop, progress)
+        if remarks:
+            _report_remarks(remarks, cache_folder() / f"remarks-{name}.txt")
     if table.unreadable:
         _report_unreadable(table, source, cache_folder() / f"unreadable-{name}.txt")
     if fresh and cache:
@@ -217,14 +253,21 @@ def _from_source(source: Source, size: int, crop: str, cache: bool, progress: bo
             _store(file, table, source.fingerprint)
         except GapfillError as error:
             _note(f"the table is not cached: {error}")
-    return table
+    division = source.division
+    notes = [*([] if for_training else division.notes), *source.notes]
+    if lost := len(table.unreadable):
+        notes.append(f"{lost:,} picture{'s' * (lost > 1)} could not be read")
+    return replace(table, rule=division.rule, own_split=division.own, notes=tuple(notes))
 
 
-def _build(source: Source, size: int, crop: str, progress: bool | None) -> Table:
+def _build(
+    source: Source, size: int, crop: str, progress: bool | None
+) -> tuple[Table, list[tuple[str, str]]]:
+    """The table, and (name, remark) of pictures that were read in spite of their decoder."""
     squares = read_squares(source.read, source.names, size, crop, source.title, progress)
     keep = [i for i in range(len(source.names)) if i not in squares.failures]
     names = tuple(source.names[i] for i in keep)
-    return Table(
+    table = Table(
         images=squares.images[keep] if squares.failures else squares.images,
         names=names,
         split=torch.tensor([source.split_of(name) for name in names], dtype=torch.int8),
@@ -232,26 +275,42 @@ def _build(source: Source, size: int, crop: str, progress: bool | None) -> Table
         crop=squares.crop,
         unreadable=tuple((source.names[i], why) for i, why in sorted(squares.failures.items())),
     )
+    return table, [(source.names[i], said) for i, said in sorted(squares.remarks.items())]
 
 
 def _report_unreadable(table: Table, source: Source, file: Path) -> None:
     """Say what was left out, with the whole list in a file; refuse where it is too much."""
     count, total = len(table.unreadable), len(source.names)
-    lines = [f"{name}\t{reason}\n" for name, reason in table.unreadable]
-    try:
-        write_atomic(file, "".join(lines).encode("utf-8", "backslashreplace"))
-        where = f"list: {file}; "
-    except GapfillError:
-        where = ""
+    where = _write_list(table.unreadable, file)
     name, reason = table.unreadable[0]
     what = f"{count:,} of {total:,} pictures could not be read"
-    first = f"({where}first: {name}, {reason})"
+    first = f"({where}first: {printable(name)}, {printable(reason)})"
     if count > _MOST_UNREADABLE * total:
         raise GapfillError(
             f"{source.path}: {what}, more than {_MOST_UNREADABLE:.0%} {first}. "
             "Mend or remove them, or get the data again."
         )
     _note(f"{what} and were left out {first}.")
+
+
+def _report_remarks(remarks: Sequence[tuple[str, str]], file: Path) -> None:
+    """Say in one line what decoders would have said in many."""
+    where = _write_list(remarks, file)
+    name, remark = remarks[0]
+    _note(
+        f"{len(remarks):,} picture{'s were' if len(remarks) > 1 else ' was'} read, though the "
+        f"decoder complained ({where}first: {printable(name)}, {printable(remark)})."
+    )
+
+
+def _write_list(entries: Sequence[tuple[str, str]], file: Path) -> str:
+    """Write names with what is to be said of them, and return where, for a message."""
+    lines = [f"{name}\t{text}\n" for name, text in entries]
+    try:
+        write_atomic(file, "".join(lines).encode("utf-8", "backslashreplace"))
+    except GapfillError:
+        return ""
+    return f"list: {file}; "
 
 
 def _store(file: Path, table: Table, fingerprint: str) -> None:
@@ -286,7 +345,10 @@ def _cached(file: Path, fingerprint: str) -> Table | None:
 
 
 def _restore(stream: BinaryIO, fingerprint: str) -> Table | None:
-    if stream.readline() != _MAGIC:
+    magic = stream.readline()
+    if magic != _MAGIC:
+        if magic.startswith(_KIND) and magic.removeprefix(_KIND).strip().isdigit():
+            return None  # of another version of this library
         raise ValueError("unknown format")
     expected = stream.readline().strip().decode()
     head = stream.readline()

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from gapfill.errors import UsageError
-from gapfill.pictures import SUFFIXES, read_mask
+from gapfill.pictures import read_mask
+from gapfill.reading.formats import SUFFIXES
 
 FILE = "file:"
 

@@ -86,7 +86,9 @@ def _sharpest(results: dict[str, Any], kind: str, level: list[str]) -> str:
 
 def caveats(results: dict[str, Any], kind: str) -> list[str]:
     """Say what stands between the finding and a general truth: diverged runs, too few seeds."""
-    said = []
+    data = results["data"]
+    said = [f"Pictures: {note}." for note in data.get("notes", [])]
+    said += [f"Test pictures: {note}." for note in data.get("test_notes", [])]
     learned = [model for model in results["models"] if model["learned"] and model["runs"]]
     for model in learned:
         lost = sum(bool(run["diverged"]) for run in model["runs"])
@@ -165,10 +167,13 @@ def protocol(results: dict[str, Any]) -> str:
     )
     source = data.get("test_title") or data["title"]
     elsewhere = f" of {source}" if source != data["title"] else ""
+    if elsewhere and data.get("test_split"):
+        elsewhere += f" (its test split, by {data['test_split']})"
     tested = f"{data['test']:,} test pictures{elsewhere}"
+    split = f" Its pictures are split by {data['split']}." if data.get("split") else ""
     return (
-        f"{data['title']} at {size}{crop}.{trained} All models fill the same {tested} under the "
-        f"same masks: {masks}. What a mask hides is removed before a model sees "
+        f"{data['title']} at {size}{crop}.{split}{trained} All models fill the same {tested} under "
+        f"the same masks: {masks}. What a mask hides is removed before a model sees "
         "the picture, known pixels come back unchanged, and the result is scored after rounding to "
         f"{rules['rounding']}, as a saved picture would be. Measured per picture: {meanings}. ± is "
         "the standard error of the mean over the test pictures; it does not hold the spread "

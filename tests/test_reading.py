@@ -1,0 +1,91 @@
+"""What stands between a path and Pillow."""
+
+import logging
+import os
+import sys
+import threading
+import warnings
+
+import pytest
+
+from gapfill.errors import UsageError
+from gapfill.pictures import PictureError, read_mask, read_picture
+from gapfill.reading.formats import jpeg_size
+from gapfill.reading.noise import quiet
+from gapfill.reading.regular import expand, is_there, printable
+
+
+def test_c_libraries_are_heard_and_not_printed(capfd):
+    with quiet:
+        start = quiet.said
+        os.write(2, b"libsomething: bad\n")
+        assert quiet.lines(start) == ["libsomething: bad"]
+        assert quiet.lines(quiet.said) == []
+    assert capfd.readouterr().err == ""
+
+
+def test_what_no_decoder_said_is_handed_on(capfd):
+    with quiet:
+        os.write(2, b"somebody else's line\n")
+    assert capfd.readouterr().err == "somebody else's line\n"
+
+
+def test_warnings_and_logs_of_pillow_are_hidden_and_back_afterwards(capfd):
+    logger = logging.getLogger("PIL.TiffImagePlugin")
+    filters, level = list(warnings.filters), logger.getEffectiveLevel()
+    with quiet, quiet:
+        assert not logger.isEnabledFor(logging.ERROR)
+    assert (warnings.filters, logger.getEffectiveLevel()) == (filters, level)
+
+
+def test_stderr_is_itself_again_after_many_threads(capfd):
+    def go():
+        for _ in range(50):
+            with quiet:
+                pass
+
+    threads = [threading.Thread(target=go) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    os.write(2, b"here\n")
+    assert capfd.readouterr().err == "here\n"
+
+
+def test_a_bar_is_shown_where_stderr_is_diverted(capfd):
+    with quiet, quiet.terminal() as terminal:
+        print("bar", file=terminal or sys.stderr)
+    assert "bar" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes")
+@pytest.mark.parametrize("read", [read_picture, read_mask])
+def test_a_pipe_or_device_is_no_picture(tmp_path, read):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(PictureError, match=r"a\.png: not a regular file but a pipe"):
+        read(tmp_path / "a.png")
+    with pytest.raises(PictureError, match="Is a directory"):
+        read(tmp_path)
+
+
+def test_a_size_is_read_from_a_header_alone():
+    assert jpeg_size(b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x10\x00\x20\x03") == (32, 16)
+    for data in (
+        b"",
+        b"\xff\xd8",
+        b"\x89PNG",
+        b"\xff\xd8\xff\xda\x00\x08",
+        b"\xff\xd8" + b"\xff" * 9,
+    ):
+        assert jpeg_size(data) is None
+
+
+def test_paths_that_cannot_be_are_not_there():
+    assert not is_there(expand("a" * 5000))
+    with pytest.raises(UsageError, match="there is no such home folder here"):
+        expand("~nobody-of-this-name/pictures")
+
+
+def test_a_name_is_printable_on_one_line():
+    assert printable("a\nb\x1b[31m\udce9ä") == "a\\nb\\x1b[31m\\udce9ä"
