@@ -16,6 +16,7 @@ from gapfill.errors import GapfillError, UsageError
 
 if TYPE_CHECKING:
     from gapfill.data import Stream, open_table
+    from gapfill.fill.many import fill_all
     from gapfill.fill.prepared import Filler
     from gapfill.inpainter import Inpainter
     from gapfill.registry import create, list_models, load, register
@@ -29,6 +30,7 @@ _HOMES = {
     "Terms": "types",
     "Update": "types",
     "create": "registry",
+    "fill_all": "fill.many",
     "list_models": "registry",
     "load": "registry",
     "open_table": "data.table",
@@ -46,6 +48,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "create",
+    "fill_all",
     "list_models",
     "load",
     "open_table",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -20,10 +20,12 @@ from gapfill.data.feed import MaskedBatches
 from gapfill.data.stream import check_images, open_source, to_network
 from gapfill.errors import UsageError
 from gapfill.masks.given import check_mask
-from gapfill.randomness import mix, seeded
+from gapfill.randomness import filling, keys, mix, seeded
 from gapfill.train import Trainer, Training
 from gapfill.types import Batch, Update
 from gapfill.watcher import Watcher
+
+_PIXELS = 2**20  # that are filled together: 256 pictures of 64×64
 
 
 class Inpainter(nn.Module, ABC):
@@ -88,6 +90,12 @@ class Inpainter(nn.Module, ABC):
         tensor = next(self.parameters(), next(self.buffers(), None))
         return torch.device("cpu") if tensor is None else tensor.device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights: float32, unless `half()`, `bfloat16()` or `double()` made it another."""
+        kinds = (weight.dtype for weight in self.parameters() if weight.is_floating_point())
+        return next(kinds, torch.float32)
+
     def study(self, batches: Iterable[Tensor]) -> None:
         """See the training pictures once: how a model learns that needs no optimiser.
 
@@ -106,13 +114,17 @@ class Inpainter(nn.Module, ABC):
         return self.optimised() or type(self).study is not Inpainter.study
 
     @torch.no_grad()
-    def inpaint(self, image: Tensor, mask: Tensor, seed: int = 0) -> Tensor:
+    def inpaint(self, image: Tensor, mask: Tensor, seed: int = 0, first: int = 0) -> Tensor:
         """Fill the hole of each picture and leave the rest as it came, bit for bit.
+
+        However many pictures come, some hundreds are worked on at a time.
 
         Args:
             image: [N, 3, H, W], uint8 or float in [0, 1]; what the mask hides is never looked at.
             mask: [N, 1, H, W], or [1, 1, H, W] for all; 0 and 1 in any dtype, 1 = missing.
-            seed: names the noise of a stochastic model.
+            seed: names the noise of a stochastic model, together with a picture's number.
+            first: the number of the first picture: with `first=7` a picture alone is filled as
+                the one at place 7 of a batch.
 
         Returns:
             The filled pictures, with the shape, dtype and device of `image`.
@@ -121,16 +133,44 @@ class Inpainter(nn.Module, ABC):
             UsageError: shapes, ranges or masks that make no sense, or a model not yet trained.
         """
         check_images(image)
-        self.check_size(*image.shape[-2:])
+        height, width = image.shape[-2:]
+        self.check_size(height, width)
         mask = check_mask(mask, image)
         self.require_training()
-        with evaluating(self), self.seeding(seed):
-            filled = self.paint(image.to(self.device), mask.to(self.device))
-        return filled.to(image.device)
+        filled, count = [], max(1, _PIXELS // (height * width))
+        with evaluating(self):
+            for start in range(0, len(image), count):
+                part = slice(start, start + count)
+                pictures, holes = image[part].to(self.device), mask[part].to(self.device)
+                with self.seeding(seed, first + start, len(pictures)):
+                    filled.append(self.paint(pictures, holes).to(image.device))
+        return torch.cat(filled) if len(filled) > 1 else filled[0]
 
-    def seeding(self, seed: int) -> AbstractContextManager[None]:
-        """Inside the block, the random numbers that `seed` names, if the model draws any."""
-        return seeded(mix(seed, "inpaint"), self.device) if self.stochastic else nullcontext()
+    @contextmanager
+    def seeding(self, seed: int, first: int, count: int) -> Iterator[None]:
+        """Inside the block, `count` pictures from number `first` on have the noise of `seed`."""
+        if not self.stochastic:
+            yield
+            return
+        seed = mix(seed, "inpaint")
+        numbers = torch.arange(first, first + count, device=self.device)
+        with seeded(seed, self.device), filling(keys(seed, numbers)):
+            yield
+
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Fill as a part of a larger computation: gradients flow, nothing is checked or seeded.
+
+        What the mask hides has no gradient, as it is never looked at. Whether dropout and
+        BatchNorm train is for `train()` and `eval()` to say; noise is torch's own.
+
+        Args:
+            image: [N, 3, H, W] on the model's device, float in [0, 1] (uint8 has no gradients).
+            mask: [N, 1, H, W] or [1, 1, H, W], bool or 0 and 1, 1 = missing.
+
+        Returns:
+            The filled pictures, with the shape and dtype of `image`.
+        """
+        return self.paint(image, mask.expand(len(image), -1, -1, -1))
 
     def paint(
         self, image: Tensor, mask: Tensor, fill: Callable[[Tensor, Tensor], Tensor] | None = None
@@ -144,8 +184,15 @@ class Inpainter(nn.Module, ABC):
         """
         hidden = mask.to(torch.float32)
         known = to_network(image) * (1 - hidden)
-        filled = (fill or self.fill)(known, hidden).float().clamp(-1, 1)
+        with self._own_precision():
+            filled = (fill or self.fill)(known.to(self.dtype), hidden.to(self.dtype))
+        filled = filled.float().clamp(-1, 1)
         return torch.where(mask.bool(), _to_public(filled, image), image)
+
+    def _own_precision(self) -> AbstractContextManager[object]:
+        """Where weights are halves, what a model computes in float32 by itself meets them so."""
+        halves = self.dtype in (torch.float16, torch.bfloat16)
+        return torch.autocast(self.device.type, self.dtype) if halves else nullcontext()
 
     def sample(self, image: Tensor, mask: Tensor, n: int = 8, seed: int = 0) -> Tensor:
         """Fill every hole `n` times, each time otherwise.
@@ -196,15 +243,23 @@ class Inpainter(nn.Module, ABC):
         settings = build(Training, training, where="fit")
         if not self.optimised():
             if self.needs_training:
-                self.study(open_source(loader, self.device).epoch())
+                with seeded(mix(settings.seed, "study")):
+                    self.study(open_source(loader, self.device).epoch())
             self.trained = True
             return self
+        if self.dtype != torch.float32:
+            kind = str(self.dtype).removeprefix("torch.")
+            raise UsageError(
+                f"the weights of this '{self.name}' are {kind}, and training needs float32. "
+                "Call .float() first."
+            )
         device = ranks.resolve(settings.device)
         if device.type == "cuda" and ranks.world() > 1:
             device = torch.device("cuda", torch.cuda.current_device())
         self.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         source = open_source(loader, device)
-        self._check_training_size(*source.block(0, 1).shape[-2:])
+        with seeded(mix(settings.seed, "batch", 0)):  # as the trainer will read it
+            self._check_training_size(*source.block(0, 1).shape[-2:])
         if val is not None:
             self._check_training_size(*val.shape[-2:])
         folder = Path(out) if out is not None else None
@@ -223,7 +278,12 @@ class Inpainter(nn.Module, ABC):
             title=self.name,
             quiet=quiet,
         )
-        steps = trainer.run()
+        before = self.trained
+        try:
+            steps = trainer.run()
+        except BaseException:
+            self.trained = before  # resuming alone loads weights
+            raise
         self.trained = True
         self.history = trainer.history
         images = steps * trainer.batch_size
@@ -290,6 +350,14 @@ class Inpainter(nn.Module, ABC):
                 f"Create it with size={height}, or resize them."
             )
         self.check_size(height, width)
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Take over weights, as any module does; with all of them the model counts as trained."""
+        found = super().load_state_dict(state_dict, strict, assign)
+        self.trained = self.trained or not found.missing_keys
+        return found
 
     def require_training(self) -> None:
         """Raise UsageError if the model must be trained and is not."""

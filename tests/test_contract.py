@@ -48,8 +48,8 @@ def test_every_model_says_what_it_is_in_one_line(name):
 class Peeping(model_class("mean")):
     """Breaks the contract on purpose, so that the checks are seen to fail."""
 
-    def inpaint(self, image, mask, seed=0):
-        del seed
+    def inpaint(self, image, mask, seed=0, first=0):
+        del seed, first
         return image.flip(-1) + 0 * mask.to(image.dtype)
 
 

@@ -121,7 +121,7 @@ def test_the_truth_costs_nothing_and_the_loss_is_the_velocitys_error(name, monke
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_filling_draws_one_noise_for_all_and_training_one_for_each(name, monkeypatch):
+def test_filling_and_training_draw_a_noise_for_each_picture(name, monkeypatch):
     model, states = small(name), []
     image = torch.zeros(3, 3, 32, 32)
     mask = torch.ones(3, 1, 32, 32)
@@ -131,10 +131,15 @@ def test_filling_draws_one_noise_for_all_and_training_one_for_each(name, monkeyp
         return z
 
     monkeypatch.setattr(model, "end", end)
-    model.fill(image, mask)
+    with model.seeding(0, 0, 3):
+        model.fill(image, mask)
+    with model.seeding(0, 1, 2):
+        model.fill(image[1:], mask[1:])
     model.flow_loss(Batch(image, mask))
-    torch.testing.assert_close(states[0][0], states[0][1])
-    assert (states[-1][0] - states[-1][1]).abs().max() > 0.01
+    start, later, trained = states[0], states[model.config.steps], states[-1]
+    torch.testing.assert_close(start[1:], later)
+    for state in (start, trained):
+        assert (state[0] - state[1]).abs().max() > 0.01
 
 
 def test_samples_differ_in_the_hole_alone():

@@ -7,6 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import gapfill
+from gapfill import testing
 from gapfill.errors import GapfillError
 from gapfill.inpainter import Inpainter, evaluating
 from gapfill.masks.given import check_mask
@@ -378,3 +379,60 @@ def test_a_saved_model_remembers_what_its_training_cost(tmp_path):
     assert again.training_cost == model.training_cost
     assert again.save(tmp_path) == digest
     assert torch.equal(again.inpaint(pictures(), hole()), model.inpaint(pictures(), hole()))
+
+
+def test_weights_that_are_loaded_make_a_model_trained(cnn):
+    other = gapfill.create("cnn", size=32, width=4)
+    other.load_state_dict(cnn.state_dict())
+    assert torch.equal(other.inpaint(pictures(), hole()), cnn.inpaint(pictures(), hole()))
+
+
+def test_a_part_of_the_weights_does_not_make_a_model_trained(cnn):
+    other = gapfill.create("cnn", size=32, width=4)
+    state = cnn.state_dict()
+    state.pop(next(iter(state)))
+    other.load_state_dict(state, strict=False)
+    assert message(other.inpaint, pictures(), hole()).startswith("'cnn' has not been trained.")
+
+
+def test_a_run_that_fails_leaves_a_model_as_untrained_as_it_was():
+    model = gapfill.create("cnn", size=32, width=4)
+    with pytest.raises(GapfillError):
+        model.fit([pictures()] * 2, lr=1)
+    with pytest.raises(ZeroDivisionError):
+        model.fit(Breaking(), budget="1s", precision="fp32", device="cpu", quiet=True)
+    assert not model.trained
+
+
+class Breaking:
+    """A loader that fails after some batches."""
+
+    def __iter__(self):
+        yield from [pictures()] * 8
+        raise ZeroDivisionError
+
+
+def test_called_as_a_module_it_fills_and_lets_gradients_through(cnn):
+    image = (pictures().float() / 255).requires_grad_()
+    filled = cnn.eval()(image, hole())
+    assert torch.equal(filled, cnn.inpaint(image.detach(), hole()))
+    filled.square().sum().backward()
+    known = (hole() == 0).expand_as(image)
+    assert image.grad is not None
+    assert (image.grad[known] != 0).any()
+    assert (image.grad[~known] == 0).all(), "what is hidden was looked at"
+    assert all(weight.grad is not None for weight in cnn.parameters())
+
+
+@pytest.mark.parametrize("kind", ["half", "bfloat16", "double"])
+@pytest.mark.parametrize("name", ["cnn", "flow", "lama", "gan", "semantic"])
+def test_weights_of_another_precision_fill_nearly_alike(name, kind):
+    settings = {"iterations": 3} if name == "semantic" else {}
+    torch.manual_seed(0)
+    model = testing.trained(gapfill.create(name, size=32, width=4, **settings))
+    wanted = model.inpaint(pictures(), hole()).float()
+    filled = getattr(model, kind)().inpaint(pictures(), hole())
+    assert filled.dtype == torch.uint8
+    assert (filled.float() - wanted).abs().mean() < 1
+    text = message(model.fit, [pictures()] * 2, **TRAIN)
+    assert text.endswith("training needs float32. Call .float() first.")

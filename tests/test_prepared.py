@@ -60,12 +60,24 @@ def test_a_compiled_filler_gives_the_same(model, given, monkeypatch):
 def test_what_was_not_promised_is_refused(model, given):
     image, mask = given
     fast = Filler(model, 32, batch_size=6)
-    with pytest.raises(UsageError, match=r"takes \[6, 3, 32, 32\] torch.uint8; got \[5, "):
-        fast(image[:5], mask)
+    wanted = r"takes \[6, 3, 32, 32\] torch.uint8, or fewer pictures; got \[7, "
+    with pytest.raises(UsageError, match=wanted):
+        fast(image[[0, 1, 2, 3, 4, 5, 5]], mask)
+    with pytest.raises(UsageError, match=wanted.replace("7", "0")):
+        fast(image[:0], mask[:0])
     with pytest.raises(UsageError, match=r"got .* torch.float32"):
         fast(image / 255, mask)
     with pytest.raises(UsageError, match=r"mask must be \[6, 1, 32, 32\]; got \[2, 1, 32, 32\]"):
         fast(image, mask[:2])
+
+
+def test_a_last_batch_may_be_short(model, given):
+    image, mask = given
+    fast = Filler(model, 32, batch_size=6, precision="fp32")
+    whole = fast(image, mask)
+    assert (fast(image[:4], mask[:4]).float() - whole[:4].float()).abs().max() <= 1
+    assert fast(image[:1], mask[:1]).shape == (1, 3, 32, 32)
+    assert torch.equal(fast(image[:4], mask[:1]), fast(image, mask[:1])[:4])
 
 
 def test_what_cannot_work_is_refused_at_once(model):

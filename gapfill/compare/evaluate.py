@@ -18,15 +18,7 @@ from gapfill import metrics
 from gapfill._version import __version__
 from gapfill.inpainter import Inpainter
 
-_BATCH = 50
-
 LPIPS = {"key": "lpips", "title": "LPIPS", "unit": "", "better": "lower", "digits": 3}
-
-
-def fill_all(model: Inpainter, images: Tensor, masks: Tensor, seed: int = 0) -> Tensor:
-    """Fill every picture, a batch at a time: uint8 [N, 3, H, W], as a saved picture would be."""
-    pairs = zip(images.split(_BATCH), masks.split(_BATCH), strict=True)
-    return torch.cat([model.inpaint(*pair, seed=seed).cpu() for pair in pairs])
 
 
 def score(

@@ -19,6 +19,7 @@ from gapfill.config import plain
 from gapfill.console import say
 from gapfill.data import Stream
 from gapfill.errors import UsageError
+from gapfill.fill.many import fill_all
 from gapfill.inpainter import Inpainter
 from gapfill.randomness import mix, seeded
 from gapfill.registry import is_saved, load, model_class
@@ -138,7 +139,7 @@ def test(plan: Plan, entry: Contestant, bench: Bench) -> Tested:
     for model in models:
         scores.append({})
         for kind, bank in bench.banks.items():
-            filled = evaluate.fill_all(model, bench.real, bank, seed=plan.seeds[0])
+            filled = fill_all(model, bench.real, bank, seed=plan.seeds[0])
             scores[-1][kind] = evaluate.score(filled, bench.real, bank, bench.perceptual)
             first = filled if first is None else first
     assert first is not None

@@ -11,6 +11,7 @@ from torch import Tensor
 from gapfill.compute import aside, autocast, capture, fast_math, resolve_precision
 from gapfill.errors import UsageError
 from gapfill.inpainter import Inpainter
+from gapfill.randomness import filled_names, filling
 
 
 class Filler:
@@ -68,13 +69,15 @@ class Filler:
         elif mode == "auto":
             self.mode, self._paint = self._best()
 
-    def __call__(self, image: Tensor, mask: Tensor, seed: int = 0) -> Tensor:
+    def __call__(self, image: Tensor, mask: Tensor, seed: int = 0, first: int = 0) -> Tensor:
         """Fill the holes.
 
         Args:
-            image: [N, 3, H, W] of the shape and dtype that were promised, on any device.
+            image: [N, 3, H, W] of the size and dtype that were promised, on any device; N may be
+                less than was promised, as in a last batch.
             mask: [N, 1, H, W] or [1, 1, H, W], 0 and 1, 1 = missing.
-            seed: names the noise of a stochastic model.
+            seed: names the noise of a stochastic model, together with a picture's number.
+            first: the number of the first picture.
 
         Returns:
             The filled pictures, on the model's device.
@@ -82,19 +85,29 @@ class Filler:
         Raises:
             UsageError: another shape or dtype.
         """
-        if tuple(image.shape) != self.shape or image.dtype != self.dtype:
+        shape, count = tuple(image.shape), len(image)
+        if shape[1:] != self.shape[1:] or not 0 < count <= self.shape[0]:
+            raise UsageError(
+                f"this filler takes {list(self.shape)} {self.dtype}, or fewer pictures; "
+                f"got {list(shape)} {image.dtype}."
+            )
+        if image.dtype != self.dtype:
             raise UsageError(
                 f"this filler takes {list(self.shape)} {self.dtype}; "
-                f"got {list(image.shape)} {image.dtype}."
+                f"got {list(shape)} {image.dtype}."
             )
-        if mask.shape[1:] != (1, *self.shape[2:]) or len(mask) not in (1, len(image)):
-            raise UsageError(
-                f"mask must be {[len(image), 1, *self.shape[2:]]}; got {list(mask.shape)}."
-            )
-        image = image.to(self.device, non_blocking=True)
+        if mask.shape[1:] != (1, *self.shape[2:]) or len(mask) not in (1, count):
+            raise UsageError(f"mask must be {[count, 1, *self.shape[2:]]}; got {list(mask.shape)}.")
+        image = self._whole(image.to(self.device, non_blocking=True))
         mask = mask.to(self.device, torch.float32, non_blocking=True)
-        with self.model.seeding(seed):
-            return self._paint(image, mask.expand(len(image), -1, -1, -1))
+        mask = self._whole(mask.expand(count, -1, -1, -1))
+        with self.model.seeding(seed, first, self.shape[0]):
+            return self._paint(image, mask)[:count]
+
+    def _whole(self, batch: Tensor) -> Tensor:
+        """The batch with as many pictures as were promised: the last stands for those that lack."""
+        lacking = self.shape[0] - len(batch)
+        return torch.cat([batch, batch[-1:].expand(lacking, -1, -1, -1)]) if lacking else batch
 
     @torch.no_grad()
     def _call(self, image: Tensor, mask: Tensor) -> Tensor:
@@ -107,14 +120,22 @@ class Filler:
         image = torch.zeros(self.shape, dtype=self.dtype, device=self.device)
         mask = torch.zeros(self.shape[0], 1, height, width, device=self.device)
         mask[..., : height // 2, : width // 2] = 1
+        names = torch.arange(self.shape[0], device=self.device)
+
+        def call() -> Tensor:
+            with filling(names):
+                return self._call(image, mask)
+
         with aside(self.device):
             for _ in range(3):  # libraries choose and allocate at first
-                self._call(image, mask)
-        filled, replay = capture(lambda: self._call(image, mask))
+                call()
+        filled, replay = capture(call)
 
         def paint(newest: Tensor, hole: Tensor) -> Tensor:
             image.copy_(newest)
             mask.copy_(hole)
+            if (fresh := filled_names()) is not None:
+                names.copy_(fresh)
             replay()
             return filled.clone()
 

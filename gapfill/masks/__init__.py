@@ -18,7 +18,8 @@ from torch import Tensor
 
 from gapfill.errors import UsageError
 from gapfill.masks.files import FILE, bank
-from gapfill.masks.kinds import KINDS, Kind, Random, below, mask_kind, uniform
+from gapfill.masks.kinds import KINDS, Kind, Random, below, mask_kind
+from gapfill.randomness import uniform
 
 __all__ = [
     "KINDS",

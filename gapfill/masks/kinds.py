@@ -38,52 +38,6 @@ def mask_kind(name: str) -> Callable[[Kind], Kind]:
     return register
 
 
-# Random numbers ---------------------------------------------------------------------------------
-
-_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # SplitMix64's constants, as signed 64-bit integers
-_FIRST = 0xBF58476D1CE4E5B9 - (1 << 64)
-_SECOND = 0x94D049BB133111EB - (1 << 64)
-
-
-def uniform(seed: int, index: Tensor, count: int) -> Tensor:
-    """Draws `count` numbers in [0, 1) for every index, by counting instead of by state.
-
-    The numbers are 24 bits of a SplitMix64 hash of (seed, index, position), in integers that wrap
-    around: the same on every device, whichever other indices are asked for beside it.
-
-    Args:
-        seed: any integer; it is taken modulo 2**64.
-        index: int64 [N].
-        count: numbers for each index; asking for more leaves the first ones as they are.
-
-    Returns:
-        float32 [N, count], on the device of `index`.
-
-    >>> [round(number, 4) for number in uniform(0, torch.tensor([7]), 3)[0].tolist()]
-    [0.5243, 0.3021, 0.941]
-    """
-    state = _mix(_mix(torch.full_like(index, _signed(seed))) + index)
-    position = torch.arange(1, count + 1, device=index.device)
-    bits = _shift(_mix(state[:, None] + position * _GOLDEN), 40)
-    return bits.to(torch.float32) * 2.0**-24
-
-
-def _signed(value: int) -> int:
-    """The 64-bit two's complement value of any integer."""
-    return (value + (1 << 63)) % (1 << 64) - (1 << 63)
-
-
-def _shift(bits: Tensor, count: int) -> Tensor:
-    """Shifts right without carrying the sign, which torch's `>>` would."""
-    return (bits >> count) & ((1 << (64 - count)) - 1)
-
-
-def _mix(bits: Tensor) -> Tensor:
-    bits = (bits ^ _shift(bits, 30)) * _FIRST
-    bits = (bits ^ _shift(bits, 27)) * _SECOND
-    return bits ^ _shift(bits, 31)
-
-
 def below(number: Tensor, count: Tensor | int) -> Tensor:
     """Turns numbers in [0, 1) into whole numbers 0 … count - 1 (still as float32)."""
     return (number * count).floor()

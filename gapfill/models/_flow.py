@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gapfill import losses, nets
 from gapfill.inpainter import Inpainter
+from gapfill.randomness import randn
 from gapfill.types import Batch, Terms
 
 LATEST = 0.999
@@ -47,9 +48,9 @@ class HoleFlow(Inpainter):
         return nets.with_mask(known + linear * mask, mask)
 
     def fill(self, known: Tensor, mask: Tensor) -> Tensor:
-        """Follow the flow from noise, the same for each picture, to the end of the line."""
+        """Follow the flow from noise to the end of the line."""
         centre, steps = self.centre(known, mask), self.config.steps
-        z = centre + self.noise * torch.randn(1, *known.shape[1:], device=known.device)
+        z = centre + self.noise * randn(*known.shape, device=known.device)
         for step in range(steps):
             time = known.new_full((len(known),), step / steps)
             z = z + (self.end(z, time, known, mask, centre) - z) / (steps - step)

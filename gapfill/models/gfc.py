@@ -14,6 +14,7 @@ from gapfill.about import About
 from gapfill.config import Range
 from gapfill.models._adversarial import Adversarial, Judge
 from gapfill.optim import optimizer
+from gapfill.randomness import rand
 from gapfill.registry import register
 from gapfill.types import Batch, Terms, Update, between
 
@@ -81,9 +82,8 @@ class GFC(Adversarial):
 
     def fill(self, known: Tensor, mask: Tensor) -> Tensor:
         """Predict the whole picture from the known pixels and noise in the hole."""
-        # One noise for all but in training, so that a picture does not depend on its neighbours.
-        count = len(known) if self.training else 1
-        noise = 2 * torch.rand(count, *known.shape[1:], device=known.device) - 1
+        draw = torch.rand if self.training else rand
+        noise = 2 * draw(*known.shape, device=known.device) - 1
         return self.generator(known + mask * noise)
 
     def updates(self) -> list[Update]:

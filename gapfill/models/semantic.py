@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
@@ -15,6 +16,7 @@ from gapfill.about import About
 from gapfill.config import Range
 from gapfill.inpainter import Inpainter
 from gapfill.optim import optimizer
+from gapfill.randomness import rand
 from gapfill.registry import register
 from gapfill.types import Batch, Terms, Update
 
@@ -100,9 +102,9 @@ class Semantic(Inpainter):
         """Made pictures are to be taken for real."""
         return {"adversarial": losses.real(self.critic(self.made(batch)))}
 
-    def codes(self, count: int) -> Tensor:
+    def codes(self, count: int, draw: Callable[..., Tensor] = torch.rand) -> Tensor:
         """Random codes [N, code], uniform in [-1, 1]."""
-        return 2 * torch.rand(count, self.config.code, device=self.device) - 1
+        return 2 * draw(count, self.config.code, device=self.device) - 1
 
     def fill(self, known: Tensor, mask: Tensor) -> Tensor:
         """The best of several searches, blended into what is known."""
@@ -110,8 +112,8 @@ class Semantic(Inpainter):
         best = known.new_full((len(known),), torch.inf)
         filled = torch.zeros_like(known)
         for _ in range(self.config.restarts):
-            # Every picture starts from the same code, and so does not depend on its neighbours.
-            code = self.search(self.codes(1).expand(len(known), -1).clone(), known, weight)
+            codes = self.codes(len(known), rand).to(torch.promote_types(known.dtype, torch.float32))
+            code = self.search(codes, known, weight)
             made = self.generator(code)
             error = context(made, known, weight)
             filled = torch.where((error < best)[:, None, None, None], made, filled)

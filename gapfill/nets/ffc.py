@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gapfill.nets.layers import BatchNorm2d
+from gapfill.nets.layers import BatchNorm2d, at_least_float32
 
 
 class FourierUnit(nn.Module):
@@ -23,13 +23,13 @@ class FourierUnit(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W], unchanged in shape; both transforms are made in float32."""
+        """[N, C, H, W], unchanged in shape; both transforms are made in float32 or more."""
         sides = x.shape[-2:]
         with torch.autocast(x.device.type, enabled=False):
-            waves = torch.fft.rfft2(x.float(), norm="ortho")
+            waves = torch.fft.rfft2(at_least_float32(x), norm="ortho")
         y = self.layers(torch.cat([waves.real, waves.imag], 1))
         with torch.autocast(x.device.type, enabled=False):
-            real, imag = y.float().chunk(2, 1)
+            real, imag = at_least_float32(y).chunk(2, 1)
             waves = torch.complex(real.contiguous(), imag.contiguous())
             return torch.fft.irfft2(waves, s=sides, norm="ortho")
 

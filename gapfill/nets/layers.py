@@ -85,3 +85,8 @@ def convolutions(*channels: int) -> nn.Sequential:
 def with_mask(known: Tensor, mask: Tensor) -> Tensor:
     """Pictures with the mask as a fourth channel, [N, 4, H, W]."""
     return torch.cat([known, mask.to(known.dtype)], 1)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Halves as float32, everything else as it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gapfill.nets.backbones import Backbone
-from gapfill.nets.layers import BatchNorm2d
+from gapfill.nets.layers import BatchNorm2d, at_least_float32
 
 
 class Residual(nn.Module):
@@ -77,7 +77,7 @@ class TimeCode(nn.Module):
     def forward(self, time: Tensor) -> Tensor:
         """Times [N] to codes [N, length]."""
         place = torch.arange(self.frequencies, device=time.device) / self.frequencies
-        angle = time[:, None].float() * torch.exp(place * math.log(1000.0))
+        angle = at_least_float32(time[:, None]) * torch.exp(place * math.log(1000.0))
         return self.layers(torch.cat([angle.sin(), angle.cos()], 1))
 
 

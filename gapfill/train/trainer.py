@@ -19,7 +19,7 @@ from tqdm import tqdm
 from gapfill import checkpoint, ranks
 from gapfill.compute import fast_math, resolve_precision
 from gapfill.errors import GapfillError
-from gapfill.randomness import mix, seeded
+from gapfill.randomness import kept, mix, seeded
 from gapfill.train.engine import Engine, resolve_mode
 from gapfill.train.folder import RunFolder
 from gapfill.train.ledger import Ledger
@@ -152,14 +152,15 @@ class Trainer:
 
     @contextmanager
     def _running(self) -> Iterator[None]:
-        """The seed and the kernels that a run has."""
-        precision = self.engine.precision
-        with seeded(mix(self.settings.seed, "run"), self.device), fast_math(self.device, precision):
+        """The kernels that a run has; the GPU's random state is afterwards what it was."""
+        with kept(self.device), fast_math(self.device, self.engine.precision):
             yield
 
     def _step(self, step: int) -> None:
-        batch = self.batches(step)
-        self._ledger.add(step, self.engine.step(step, batch))
+        # Seeded for itself, not with the run: another thread's run has its turn between two steps.
+        with seeded(mix(self.settings.seed, "batch", step)):
+            batch = self.batches(step)
+            self._ledger.add(step, self.engine.step(step, batch))
         self._done = step + 1
         self.batch_size = len(batch.image) * ranks.world()
 
