@@ -186,6 +186,19 @@ def test_a_run_that_diverges_is_told_and_the_rest_goes_on(small_set, tmp_path, m
     assert rows["gan"]["runs"][0]["diverged"] is True
 
 
+def test_a_run_that_ends_below_the_mean_has_not_diverged(small_set, tmp_path):
+    assert compare.main(["--models", "cnn", *SMALL, "--out", str(tmp_path)]) == 0
+    mean, _, cnn = json.loads((tmp_path / "results.json").read_text())["models"]
+    psnr = [row["scores"]["center"]["hole_psnr"]["mean"] for row in (mean, cnn)]
+    assert psnr[1] < psnr[0]
+    assert cnn["runs"][0]["diverged"] is False
+    assert cnn["runs"][0]["below_floor"] is True
+    assert cnn["stability"] | {"hole_psnr": None} == {
+        "runs": 1, "diverged": 0, "below_floor": 1, "hole_psnr": None
+    }  # fmt: skip
+    assert "cnn: its only run ended below mean." in (tmp_path / "report.html").read_text()
+
+
 def test_other_settings_in_the_same_folder_are_refused(small_set, tmp_path, capsys):
     assert run(tmp_path) == 0
     assert run(tmp_path, "--mask", "half") == 2

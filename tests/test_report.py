@@ -32,6 +32,7 @@ def made(label, psnr, *, se=0.1, learned=True, sharpness=0.5, kinds=("center",))
     run = {
         "seed": 0,
         "diverged": False,
+        "below_floor": False,
         "log": f"models/{label.strip('<>')}/seed-0/log.jsonl",
         "scores": {kind: {"hole_psnr": psnr} for kind in kinds},
         "critic_accuracy": {"mean": 0.7, "sd": 0.05},
@@ -458,6 +459,19 @@ def test_who_had_the_perceptual_distance_for_a_loss_is_named(tmp_path, usual):
 def test_a_run_that_diverged_is_named(tmp_path, usual):
     usual["models"][2]["runs"][0]["diverged"] = True
     assert "dcgan: its only run diverged." in page_of(tmp_path, usual).text
+
+
+def test_a_run_that_ended_below_the_floor_has_not_diverged(tmp_path, usual):
+    usual["models"][0] |= {"label": "average", "baseline": "floor"}
+    run = usual["models"][2]["runs"][0]
+    run["below_floor"] = True
+    found = page_of(tmp_path, usual)
+    assert "dcgan: its only run ended below average." in found.text
+    assert "its only run diverged" not in found.text
+    assert "below average" in found.text
+    usual["models"][2]["runs"] = [run, {**run, "seed": 1}, {**run, "seed": 2, "diverged": True}]
+    said = findings.caveats(usual, "center")[0]
+    assert said == "dcgan: 1 of 3 runs diverged and 2 of 3 runs ended below average."
 
 
 def test_places_within_the_spread_of_runs_are_called_close(tmp_path, usual):

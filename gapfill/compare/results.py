@@ -33,7 +33,7 @@ def row(
         plan: the comparison.
         tested: the model's runs.
         bench: the test pictures and masks.
-        floor: the hole PSNR below which a run counts as diverged.
+        floor: the hole PSNR of the model that a run must beat to be worth its training.
         reason: why LPIPS is missing.
     """
     entry, model = tested.entry, tested.model
@@ -66,6 +66,7 @@ def _facts(plan: Plan, entry: Contestant, model: Inpainter, bench: Bench) -> dic
         "summary": evaluate.summary(type(model)),
         "group": model.about.group,
         "holes": model.about.holes,
+        "baseline": model.about.baseline,
         "learned": model.optimised(),
         "stochastic": model.stochastic,
         "parameters": evaluate.count_parameters(model),
@@ -120,6 +121,7 @@ def _stability(kind: str, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "runs": len(runs),
         "diverged": sum(run["diverged"] for run in runs),
+        "below_floor": sum(run["below_floor"] for run in runs),
         "hole_psnr": {
             "mean": statistics.fmean(psnr) if psnr else None,
             "sd": statistics.stdev(psnr) if len(psnr) > 1 else None,
@@ -149,7 +151,8 @@ def _run(
     history = [json.loads(line) for line in text.splitlines()]
     return {
         "seed": seed,
-        "diverged": failed or worse,
+        "diverged": failed,
+        "below_floor": worse,
         "log": log.relative_to(plan.out).as_posix() if log.is_file() else None,
         "scores": means,
         **evaluate.training_facts(history),

@@ -8,6 +8,7 @@ from gapfill.report.scores import (
     Score,
     contenders,
     finite,
+    floor,
     listing,
     number,
     score,
@@ -91,14 +92,16 @@ def caveats(results: dict[str, Any], kind: str) -> list[str]:
     said += [f"Test pictures: {note}." for note in data.get("test_notes", [])]
     learned = [model for model in results["models"] if model["learned"] and model["runs"]]
     for model in learned:
-        lost = sum(bool(run["diverged"]) for run in model["runs"])
-        if lost:
-            runs = (
-                "its only run"
-                if len(model["runs"]) == 1
-                else f"{lost} of {len(model['runs'])} runs"
-            )
-            said.append(f"{model['label']}: {runs} diverged.")
+        failed = ((_diverged, "diverged"), (_below, f"ended below {floor(results)}"))
+        parts = [(sum(map(has, model["runs"])), what) for has, what in failed]
+        runs = len(model["runs"])
+        words = [
+            f"its only run {what}" if runs == 1 else f"{count} of {runs} runs {what}"
+            for count, what in parts
+            if count
+        ]
+        if words:
+            said.append(f"{model['label']}: {listing(words)}.")
     looked = [model["label"] for model in learned if (model["config"] or {}).get("perceptual")]
     if looked:
         said.append(
@@ -110,6 +113,15 @@ def caveats(results: dict[str, Any], kind: str) -> list[str]:
     elif (close := _within_spread(results, kind)) is not None:
         said.append(close)
     return said
+
+
+def _diverged(run: dict[str, Any]) -> bool:
+    return bool(run["diverged"])
+
+
+def _below(run: dict[str, Any]) -> bool:
+    """Whether a run came to its end, and that is worse than the floor."""
+    return bool(run["below_floor"]) and not run["diverged"]
 
 
 def _within_spread(results: dict[str, Any], kind: str) -> str | None:

@@ -56,6 +56,12 @@ def beyond(results: Mapping[str, Any], model: Mapping[str, Any], kind: str) -> s
     return BEYOND if model.get("holes") == "square" and not square[kind] else ""
 
 
+def floor(results: Mapping[str, Any]) -> str:
+    """Return the label of the model that all must beat, or what stands for it in a sentence."""
+    roles = {model.get("baseline"): model["label"] for model in results["models"]}
+    return roles.get("floor", "the mean picture")
+
+
 def footnotes(results: Mapping[str, Any]) -> list[str]:
     """Say, a line each, what the marks mean, what a row's note is, and which were left out."""
     kinds = [mask["kind"] for mask in results["protocol"]["masks"]]

@@ -15,6 +15,7 @@ from gapfill.report.scores import (
     beyond,
     duration,
     finite,
+    floor,
     number,
     quantity,
     score,
@@ -124,6 +125,7 @@ def stability(results: dict[str, Any]) -> dict[str, Any] | None:
                 "label": model["label"],
                 "runs": len(runs),
                 "diverged": sum(bool(run["diverged"]) for run in runs),
+                "below": sum(bool(run["below_floor"]) for run in runs),
                 "psnr": number(mean, 2),
                 "sd": number(finite(spread.get("sd")), 2),
                 "accuracy": _averaged(runs, "critic_accuracy"),
@@ -135,13 +137,15 @@ def stability(results: dict[str, Any]) -> dict[str, Any] | None:
                 "label": model["label"],
                 "seed": run["seed"],
                 "diverged": "yes" if run["diverged"] else "no",
+                "below": "yes" if run["below_floor"] else "no",
                 "psnr": number(value, 2),
                 "accuracy": _averaged([run], "critic_accuracy"),
                 "loss": _averaged([run], "generator_loss"),
             }
             for run, value in zip(runs, found, strict=True)
         ]
-    return {"rows": rows, "each": each if len(each) > len(rows) else []} if rows else None
+    several = each if len(each) > len(rows) else []
+    return {"rows": rows, "each": several, "floor": floor(results)} if rows else None
 
 
 def _averaged(runs: Sequence[dict[str, Any]], key: str) -> str:
