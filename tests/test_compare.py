@@ -110,7 +110,7 @@ def test_a_comparison_writes_all_that_it_promises(small_set, tmp_path, capsys):
     for name in ("report.html", "results.json", "grid.png", "losses.png", "pictures.npz"):
         assert (tmp_path / name).stat().st_size > 100
     results = json.loads((tmp_path / "results.json").read_text())
-    assert results["schema"] == 1
+    assert results["schema"] == 2
     assert [row["label"] for row in results["models"]] == ["mean", "telea", "cnn", "gan", "dcgan"]
     for row in results["models"]:
         score = row["scores"]["center"]["hole_psnr"]
@@ -124,11 +124,14 @@ def test_a_comparison_writes_all_that_it_promises(small_set, tmp_path, capsys):
     assert np.array_equal(pictures["filled/gan"][known], pictures["real"][known])
 
 
-def test_the_same_command_again_trains_nothing(small_set, tmp_path, monkeypatch):
+def test_the_same_command_again_trains_nothing(small_set, tmp_path, monkeypatch, capsys):
     assert run(tmp_path) == 0
     first = json.loads((tmp_path / "results.json").read_text())
     monkeypatch.setattr("gapfill.inpainter.Trainer", None)  # any training would now fail
+    with (tmp_path / "models" / "cnn" / "seed-0" / "log.jsonl").open("a") as file:
+        file.write('{"step": 4\n')  # a damaged line is named, and ends nothing
     assert run(tmp_path) == 0
+    assert "log.jsonl: line 7 damaged and left out" in capsys.readouterr().err
     again = json.loads((tmp_path / "results.json").read_text())
     for one, two in zip(first["models"], again["models"], strict=True):
         assert one["scores"] == two["scores"]
@@ -367,4 +370,4 @@ def test_a_stochastic_model_shows_several_fills_and_their_diversity(small_set, s
 
 def test_json_on_stdout_is_json_alone(small_set, tmp_path, capsys):
     assert compare.main(["--models", "telea", *SMALL, "--out", str(tmp_path), "--json", "-"]) == 0
-    assert json.loads(capsys.readouterr().out)["schema"] == 1
+    assert json.loads(capsys.readouterr().out)["schema"] == 2

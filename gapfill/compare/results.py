@@ -6,6 +6,7 @@ import datetime
 import json
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,11 +18,12 @@ from gapfill.compare.plan import Contestant, Plan
 from gapfill.compare.runs import Bench, Tested, place
 from gapfill.compute import resolve_precision
 from gapfill.config import plain
+from gapfill.console import say
 from gapfill.inpainter import Inpainter
 from gapfill.metrics.paired import LEVEL, RESAMPLES, SEED, Bootstrap, Scores
 from gapfill.registry import saved_in
-
-SCHEMA = 1
+from gapfill.report.load import SCHEMA
+from gapfill.report.scores import finite
 
 
 def row(
@@ -147,16 +149,34 @@ def _run(
     learned = model is not None and model.optimised()
     worse = floor is not None and psnr is not None and psnr < floor and learned
     log = place(plan, entry, seed) / "log.jsonl"
-    text = log.read_text("utf-8") if log.is_file() else ""
-    history = [json.loads(line) for line in text.splitlines()]
     return {
         "seed": seed,
         "diverged": failed,
         "below_floor": worse,
         "log": log.relative_to(plan.out).as_posix() if log.is_file() else None,
         "scores": means,
-        **evaluate.training_facts(history),
+        **evaluate.training_facts(_history(log)),
     }
+
+
+def _history(log: Path) -> list[dict[str, Any]]:
+    """The lines of a log; those that are damaged are named and left out."""
+    lines, damaged = [], []
+    text = log.read_text("utf-8", errors="replace") if log.is_file() else ""
+    for number, each in enumerate(text.splitlines(), start=1):
+        try:
+            line = json.loads(each)
+            whole = isinstance(line["step"], int)
+        except (ValueError, RecursionError, TypeError, KeyError):
+            whole = False
+        if whole:
+            lines.append({key: value for key, value in line.items() if finite(value) is not None})
+        else:
+            damaged.append(number)
+    if damaged:
+        which = f"line {damaged[0]}" if len(damaged) == 1 else f"{len(damaged)} lines"
+        say(f"{log}: {which} damaged and left out of the curves.")
+    return lines
 
 
 def _digest(plan: Plan, entry: Contestant) -> str | None:

@@ -19,6 +19,8 @@ from gapfill.compare import results, runs
 from gapfill.compare.entries import baselines, contestants, leave_out
 from gapfill.compare.plan import Contestant, Plan, headline
 from gapfill.console import say
+from gapfill.report import seal
+from gapfill.report.load import scores_name
 from gapfill.train.folder import RunFolder
 
 __all__ = ["Contestant", "Plan", "baselines", "carry_out", "contestants", "headline"]
@@ -50,14 +52,16 @@ def carry_out(plan: Plan) -> dict[str, Any]:
         scores[entry.label] = tested.columns()
     found = results.whole(replace(plan, left_out=left_out), rows, bench, results.paired(scores))
     arrays = {
-        f"{label}/{kind}/{key}": array
+        scores_name(label, kind, key): array
         for label, columns in scores.items()
         for (kind, key), array in columns.items()
     }
     arrays["names"] = np.array(plan.test.names)
     _write_arrays(plan.out / "pictures.npz", pictures, np.savez_compressed)
     _write_arrays(plan.out / "scores.npz", arrays, np.savez)
-    checkpoint.write_json(plan.out / "results.json", found)
+    logs = [run["log"] for row in rows for run in row["runs"] if run["log"]]
+    found = seal.seal(found, plan.out, ["pictures.npz", "scores.npz", *logs])
+    checkpoint.write_json(plan.out / seal.NAME, found)
     return found
 
 

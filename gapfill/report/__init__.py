@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gapfill import checkpoint
 from gapfill.report import figures, load, page, panels
-from gapfill.report.pictures import grid
+from gapfill.report.pictures import grid, png
 from gapfill.report.text import table
 
 __all__ = ["grid", "table", "write"]
@@ -23,21 +23,24 @@ def write(folder: Path) -> list[Path]:
         The files written.
 
     Raises:
-        GapfillError: one of the three is missing or damaged, or the schema is unknown.
+        GapfillError: one of the three is missing, damaged or another comparison's, or the schema
+            is unknown.
     """
     folder = Path(folder)
-    results, pictures = load.results(folder), load.pictures(folder)
-    scores = load.scores(folder, results)
+    results = load.results(folder)
+    pictures, scores = load.pictures(folder, results), load.scores(folder, results)
     histories, notes = load.histories(folder, results)
     written = [folder / "report.html", folder / "grid.png"]
     checkpoint.write_text(written[0], page.render(results, pictures, scores, histories, notes))
-    grid(panels.grid_columns(results, pictures)).save(written[1])
+    checkpoint.write_atomic(written[1], png(grid(panels.grid_columns(results, pictures))))
     trained = [
         history
         for history in histories
         if history.role("generator") or history.role("discriminator")
     ]
+    losses = folder / "losses.png"
+    losses.unlink(missing_ok=True)  # one from before would not be these runs'
     if trained:
-        written.append(folder / "losses.png")
-        figures.losses(trained, written[-1])
+        checkpoint.write_atomic(losses, figures.losses(trained))
+        written.append(losses)
     return written

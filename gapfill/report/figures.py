@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
-from pathlib import Path
 
 from gapfill.report.charts import value_range
 from gapfill.report.load import History
@@ -14,8 +14,8 @@ _ROLES = (
 )
 
 
-def losses(histories: Sequence[History], path: Path) -> None:
-    """Draw the generator's loss above the discriminator's, one column for each model.
+def losses(histories: Sequence[History]) -> bytes:
+    """Draw the generator's loss above the discriminator's, one column for each model, as a PNG.
 
     Long curves are smoothed, with the raw curve of the first run faint behind.
     """
@@ -61,4 +61,6 @@ def losses(histories: Sequence[History], path: Path) -> None:
                     )  # fmt: skip
             if len(runs[0].role(role)) > 1:
                 axis.legend(fontsize=8, frameon=False)
-    figure.savefig(path)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from gapfill.errors import GapfillError
+from gapfill.report import seal
 from gapfill.report.scores import finite
 
-SCHEMA = 1
+SCHEMA = 2
 Pictures = dict[str, np.ndarray]
 Scores = dict[str, dict[tuple[str, str], np.ndarray]]
 """By model, every picture's scores by kind of mask and metric, [runs, N]."""
@@ -87,53 +89,30 @@ def results(folder: Path) -> dict[str, Any]:
     """Read results.json from `folder`.
 
     Raises:
-        GapfillError: The file is missing, is not JSON, or has an unknown schema.
+        GapfillError: The file is missing, changed or damaged, or has an unknown schema.
     """
-    path = folder / "results.json"
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise GapfillError(
-            f"{path} cannot be read ({error.strerror}). Run a comparison into {folder} first."
-        ) from error
-    except ValueError as error:
-        raise GapfillError(f"{path} is not valid JSON ({error}).") from error
-    if not isinstance(found, dict):
-        raise GapfillError(
-            f"{path} holds a {type(found).__name__}, not the results of a comparison."
-        )
-    return check(found, str(path))
-
-
-def pictures(folder: Path) -> Pictures:
-    """Read pictures.npz from `folder`: uint8 arrays by name.
-
-    Raises:
-        GapfillError: The file is missing, damaged, or lacks `real` or `mask`.
-    """
-    path = folder / "pictures.npz"
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            found = dict(stored)
-    except Exception as error:  # zipfile, zlib and numpy each raise their own
-        raise GapfillError(f"{path} cannot be read ({error}).") from error
-    if missing := {"real", "mask"} - found.keys():
-        raise GapfillError(f"{path} lacks {', '.join(sorted(missing))}.")
+    path = folder / seal.NAME
+    found = check(seal.results_of(folder), str(path))
+    seal.check(found, path)
     return found
 
 
-def scores(folder: Path, results: dict[str, Any]) -> Scores:
-    """Read scores.npz from `folder`: the scores of the models that `results` names.
+def pictures(folder: Path, results: dict[str, Any]) -> Pictures:
+    """Read pictures.npz from `folder`: uint8 arrays by name.
 
     Raises:
-        GapfillError: The file is missing or damaged.
+        GapfillError: The file is missing, damaged, or not the one that `results` speak of.
     """
-    path = folder / "scores.npz"
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            found = dict(stored)
-    except Exception as error:  # zipfile, zlib and numpy each raise their own
-        raise GapfillError(f"{path} cannot be read ({error}).") from error
+    return _arrays(folder, results, "pictures.npz")
+
+
+def scores(folder: Path, results: dict[str, Any]) -> Scores:
+    """Read scores.npz from `folder`: the scores of the models that `results` name.
+
+    Raises:
+        GapfillError: The file is missing, damaged, or not the one that `results` speak of.
+    """
+    found = _arrays(folder, results, "scores.npz")
     kinds = [mask["kind"] for mask in results["protocol"]["masks"]]
     keys = [column["key"] for column in results["columns"]]
     return {
@@ -141,34 +120,55 @@ def scores(folder: Path, results: dict[str, Any]) -> Scores:
             (kind, key): found[name]
             for kind in kinds
             for key in keys
-            if (name := f"{model['label']}/{kind}/{key}") in found
+            if (name := scores_name(model["label"], kind, key)) in found
         }
         for model in results["models"]
     }
 
 
-def log(path: Path) -> dict[str, Curve]:
+def scores_name(label: str, kind: str, key: str) -> str:
+    """Return the name of an array in scores.npz; a zip takes no bytes that are no text."""
+    return f"{label}/{kind}/{key}".encode("utf-8", "backslashreplace").decode()
+
+
+def _arrays(folder: Path, results: dict[str, Any], name: str) -> dict[str, np.ndarray]:
+    data = seal.content(results, folder, name)
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            return dict(stored)
+    except Exception as error:  # zipfile, zlib and numpy each raise their own
+        raise GapfillError(f"{folder / name} cannot be read ({error}).") from error
+
+
+def log(data: bytes) -> tuple[dict[str, Curve], int]:
     """Read the losses and validation scores of a JSON-lines log.
 
-    A line that an interrupted run left torn is passed over; of a step logged twice (a resumed run)
-    the later counts; numbers that are not finite are left out.
+    Of a step logged twice (a resumed run) the later counts; numbers that are not finite are left
+    out.
+
+    Returns:
+        The curves, and how many lines are damaged, which are passed over.
     """
     found: dict[str, dict[int, float]] = {}
-    for line in path.read_text("utf-8", errors="replace").splitlines():
+    damaged = 0
+    for line in data.decode("utf-8", errors="replace").splitlines():
         try:
             entry = json.loads(line)
-        except ValueError:
-            continue
-        if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
+            step = entry["step"]
+        except (ValueError, RecursionError, TypeError, KeyError):
+            step = None
+        if not isinstance(step, int):
+            damaged += 1
             continue
         for key, value in entry.items():
             wanted = key == "val/hole_psnr" or (key.count("/") == 1 and key.endswith("/loss"))
             if wanted and not key.startswith("val/loss") and (value := finite(value)) is not None:
-                found.setdefault(key, {})[entry["step"]] = value
-    return {
+                found.setdefault(key, {})[step] = value
+    curves = {
         key: Curve(np.array(sorted(points)), np.array([points[step] for step in sorted(points)]))
         for key, points in found.items()
     }
+    return curves, damaged
 
 
 def histories(folder: Path, results: dict[str, Any]) -> tuple[list[History], list[str]]:
@@ -180,10 +180,13 @@ def histories(folder: Path, results: dict[str, Any]) -> tuple[list[History], lis
                 continue
             who = f"{model['label']}, seed {run['seed']}"
             try:
-                curves = log(folder / run["log"])
-            except OSError:
-                notes.append(f"{who}: no log at {run['log']}, so its curves are missing.")
+                curves, damaged = log(seal.content(results, folder, run["log"]))
+            except GapfillError as error:
+                notes.append(f"{who}: its curves are missing. {error}")
                 continue
+            if damaged:
+                lines = "a line" if damaged == 1 else f"{damaged} lines"
+                notes.append(f"{who}: {run['log']} has {lines} damaged, left out.")
             if curves:
                 found.append(History(model["label"], run["seed"], curves))
             else:

@@ -27,9 +27,14 @@ def image(picture: np.ndarray) -> Image.Image:
 
 def data_uri(picture: np.ndarray) -> str:
     """Return a uint8 picture [3,H,W] as a PNG inside a `data:` address, at its own size."""
+    return "data:image/png;base64," + base64.b64encode(png(image(picture))).decode("ascii")
+
+
+def png(picture: Image.Image) -> bytes:
+    """Return a PIL image as a PNG file."""
     buffer = io.BytesIO()
-    image(picture).save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    picture.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def grid(columns: Sequence[tuple[str, np.ndarray]], scale: int = 3) -> Image.Image:
