@@ -166,10 +166,9 @@ def _history(log: Path) -> list[dict[str, Any]]:
     for number, each in enumerate(text.splitlines(), start=1):
         try:
             line = json.loads(each)
-            whole = isinstance(line["step"], int)
-        except (ValueError, RecursionError, TypeError, KeyError):
-            whole = False
-        if whole:
+        except (ValueError, RecursionError):
+            line = None
+        if isinstance(line, dict) and isinstance(line.get("step"), int):
             lines.append({key: value for key, value in line.items() if finite(value) is not None})
         else:
             damaged.append(number)

@@ -154,10 +154,9 @@ def log(data: bytes) -> tuple[dict[str, Curve], int]:
     for line in data.decode("utf-8", errors="replace").splitlines():
         try:
             entry = json.loads(line)
-            step = entry["step"]
-        except (ValueError, RecursionError, TypeError, KeyError):
-            step = None
-        if not isinstance(step, int):
+        except (ValueError, RecursionError):
+            entry = None
+        if not isinstance(entry, dict) or not isinstance(step := entry.get("step"), int):
             damaged += 1
             continue
         for key, value in entry.items():
