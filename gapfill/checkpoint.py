@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import os
-import pickle
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -70,10 +70,47 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def sweep(folder: Path) -> None:
-    """Delete what an interrupted `write_atomic` left behind in `folder`."""
-    for path in folder.glob(_TEMPORARY + "*"):
-        path.unlink(missing_ok=True)
+def read_json(path: Path) -> dict[str, Any]:
+    """Read the JSON object in a file, and nothing else.
+
+    Raises:
+        DamagedError: the file holds something else.
+        GapfillError: it cannot be read.
+    """
+    return parse_json(_read(path), str(path))
+
+
+def parse_json(text: str | bytes, where: str) -> dict[str, Any]:
+    """The JSON object in a text; NaN, infinities and whatever is no object are refused.
+
+    Raises:
+        DamagedError: names `where` it stands.
+    """
+    try:
+        text = text.decode() if isinstance(text, bytes) else text
+        value = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{where} is damaged ({error}).") from error
+    if not isinstance(value, dict):
+        raise DamagedError(f"{where} is damaged (a {type(value).__name__}, not an object).")
+    return value
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def digest_json(value: Any) -> str:
+    """The SHA-256 of a JSON value, the same before and after it was written and read."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sweep(*folders: Path) -> None:
+    """Delete what an interrupted `write_atomic` left behind in these folders."""
+    for folder in folders:
+        for path in folder.glob(_TEMPORARY + "*"):
+            path.unlink(missing_ok=True)
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
@@ -98,11 +135,14 @@ def load(path: Path) -> dict[str, Any]:
     if hashlib.sha256(body).hexdigest().encode() + b"\n" != data[len(_MAGIC) : head]:
         raise DamagedError(f"checkpoint {path} is damaged (sha256 mismatch).")
     try:
-        return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        raise GapfillError(
-            f"checkpoint {path} holds more than tensors and plain values."
+        state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    except Exception as error:  # what torch raises depends on what stands there instead
+        raise DamagedError(
+            f"checkpoint {path} holds something else than tensors and plain values."
         ) from error
+    if not isinstance(state, dict):
+        raise DamagedError(f"checkpoint {path} holds a {type(state).__name__}, not a run's state.")
+    return state
 
 
 def save_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
@@ -140,7 +180,10 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise GapfillError(f"{path} was not written by gapfill: it says nothing of its model.")
     if digest(tensors, metadata["gapfill"]) != metadata["sha256"]:
         raise DamagedError(f"weights {path} are damaged (sha256 mismatch).")
-    return tensors, json.loads(metadata["gapfill"])
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.float().isfinite().all()):
+            raise DamagedError(f"weights {path} hold NaN or infinity in '{name}'.")
+    return tensors, parse_json(metadata["gapfill"], f"what {path} says of its model")
 
 
 def digest_of(path: Path) -> str | None:
@@ -172,14 +215,17 @@ def digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
     """The SHA-256 of named tensors: of their names, types, shapes and values, and of `text`."""
     found = hashlib.sha256(text.encode())
     for name in sorted(tensors):
-        tensor = tensors[name]
+        tensor = tensors[name].detach().cpu().contiguous()
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 
 def _read(path: Path) -> bytes:
+    """What stands in a regular file; a pipe under its name would never end."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise GapfillError(f"cannot read {path}: it is no regular file.")
         return path.read_bytes()
     except OSError as error:
         raise GapfillError(f"cannot read {path}: {error.strerror or error}.") from error

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from gapfill import checkpoint, ranks
+from gapfill import checkpoint, masks, ranks
 from gapfill._version import __version__
 from gapfill.about import About
 from gapfill.config import build, plain
+from gapfill.data import known
 from gapfill.data.feed import MaskedBatches
-from gapfill.data.stream import check_images, open_source, to_network
-from gapfill.errors import UsageError
+from gapfill.data.stream import Source, Stream, check_images, open_source, to_network
+from gapfill.errors import GapfillError, UsageError
 from gapfill.masks.given import check_mask
 from gapfill.randomness import filling, keys, mix, seeded
 from gapfill.train import Trainer, Training
@@ -59,6 +60,8 @@ class Inpainter(nn.Module, ABC):
         self.trained = False
         self.history: list[dict[str, Any]] = []
         self.training_cost: dict[str, Any] | None = None
+        self.training_run: dict[str, Any] | None = None
+        self._begun: tuple[Path | None, str, str] | None = None
 
     @abstractmethod
     def fill(self, known: Tensor, mask: Tensor) -> Tensor:
@@ -242,9 +245,11 @@ class Inpainter(nn.Module, ABC):
         """
         settings = build(Training, training, where="fit")
         if not self.optimised():
-            if self.needs_training:
+            source = open_source(loader, self.device) if self.needs_training else None
+            if source is not None:
                 with seeded(mix(settings.seed, "study")):
-                    self.study(open_source(loader, self.device).epoch())
+                    self.study(source.epoch())
+            self.training_run = self._study_identity(source)
             self.trained = True
             return self
         if self.dtype != torch.float32:
@@ -257,21 +262,21 @@ class Inpainter(nn.Module, ABC):
         if device.type == "cuda" and ranks.world() > 1:
             device = torch.device("cuda", torch.cuda.current_device())
         self.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        source = open_source(loader, device)
+        source = open_source(loader, device, quiet)
         with seeded(mix(settings.seed, "batch", 0)):  # as the trainer will read it
             self._check_training_size(*source.block(0, 1).shape[-2:])
         if val is not None:
             self._check_training_size(*val.shape[-2:])
         folder = Path(out) if out is not None else None
+        identity, given = self._run_identity(source, mask, val, settings, folder)
         trainer = Trainer(
             self,
             self.updates(),
-            MaskedBatches(source, mask, settings.seed, device),
+            MaskedBatches(source, mask, settings.seed, device, given),
             settings,
             steps_per_epoch=len(source),
             folder=folder,
-            identity={"model": self.name, "config": plain(self.config), "mask": mask}
-            | source.identity(),
+            identity=identity,
             watch=None
             if val is None
             else Watcher(val[: self.watched], mask, settings.seed, folder),
@@ -284,6 +289,11 @@ class Inpainter(nn.Module, ABC):
         except BaseException:
             self.trained = before  # resuming alone loads weights
             raise
+        finally:
+            if trainer.begun:  # whatever ended it, these are that run's weights
+                ends = checkpoint.digest(self.state_dict())
+                self.training_run = identity
+                self._begun = folder, identity["initial_weights"], ends
         self.trained = True
         self.history = trainer.history
         images = steps * trainer.batch_size
@@ -297,6 +307,54 @@ class Inpainter(nn.Module, ABC):
             "batch_size": trainer.batch_size,
         }
         return self
+
+    def identity(
+        self, loader: Any, *, mask: str = "center", val: Tensor | None = None, **training: Any
+    ) -> dict[str, Any]:
+        """What makes the run of `fit` with these arguments this run and no other.
+
+        JSON values: settings, masks, digests of the pictures and of the weights it begins with. It
+        stands in the run folder's plan, in `training_run` after a run, and with saved weights.
+        """
+        if not self.needs_training:
+            return self._study_identity(None)
+        source = open_source(loader, self.device)
+        if not self.optimised():
+            return self._study_identity(source)
+        settings = build(Training, training, where="fit")
+        return self._run_identity(source, mask, val, settings, None)[0]
+
+    def _run_identity(
+        self,
+        source: Source,
+        mask: str,
+        val: Tensor | None,
+        settings: Training,
+        folder: Path | None,
+    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What makes a run this run, and the mask pictures that it will use."""
+        given = masks.banks(mask, source.block(0, 1).shape[-1])
+        watched = val[: self.watched] if val is not None and settings.watch else None
+        initial = checkpoint.digest(self.state_dict())
+        if self._begun is not None and self._begun[::2] == (folder, initial):
+            initial = self._begun[1]  # the weights of that folder's run, which goes on
+        found = settings.identity() | {
+            "processes": ranks.world(),
+            "model": self.name,
+            "config": plain(self.config),
+            "mask": mask,
+            "mask_pictures": [masks.digest(bank[:, None].float()) for bank in given.values()],
+            "validation": None if watched is None else known.digest(watched),
+            "initial_weights": initial,
+        }
+        return found | source.identity(), given
+
+    def _study_identity(self, source: Source | None) -> dict[str, Any]:
+        """What makes a model without an optimiser what it is, as far as it is known beforehand."""
+        found = {"model": self.name, "config": plain(self.config)}
+        if isinstance(source, Stream):
+            found["pictures"] = source.identity()["pictures"]
+        return found
 
     def save(self, path: str | Path, data: str = "") -> str:
         """Write `model.safetensors` and `config.json` into the folder `path`; return the digest.
@@ -313,6 +371,7 @@ class Inpainter(nn.Module, ABC):
             "model": self.name,
             "config": plain(self.config),
             "training": self.training_cost,
+            "run": self.training_run,
             "data": data,
             "gapfill": __version__,
         }
@@ -391,16 +450,47 @@ def _to_public(filled: Tensor, image: Tensor) -> Tensor:
     return scaled.to(image.dtype)
 
 
-def read_about(folder: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Card:
+    """What stands with saved weights.
+
+    Attributes:
+        model: the registered name.
+        config: the model's settings.
+        training: what the training cost, if there was one.
+        run: what makes the run that it came from this run and no other (`Inpainter.identity`).
+        data: what it was trained on and under which terms.
+        gapfill: the version that wrote it.
+    """
+
+    model: str
+    config: Mapping[str, Any]
+    training: Mapping[str, Any] | None = None
+    run: Mapping[str, Any] | None = None
+    data: str = ""
+    gapfill: str = ""
+
+
+def read_card(folder: Path) -> Card:
     """What a saved model's `config.json` says of it.
 
     Raises:
         UsageError: the folder holds no saved model.
+        GapfillError: the file is damaged, or is none of gapfill's.
     """
     path = folder / "config.json"
+    if not path.exists():
+        raise UsageError(f"{folder} holds no saved model: there is no config.json.")
+    return to_card(checkpoint.read_json(path), str(path))
+
+
+def to_card(about: Mapping[str, Any], where: str) -> Card:
+    """Make a card of JSON values, or say what is wrong with them.
+
+    Raises:
+        GapfillError: they are none of a card's.
+    """
     try:
-        return json.loads(path.read_text("utf-8"))
-    except OSError:
-        raise UsageError(f"{folder} holds no saved model: there is no config.json.") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is damaged ({error}).") from error
+        return build(Card, about)
+    except UsageError as error:
+        raise GapfillError(f"{where} describes no saved model: {error}") from error

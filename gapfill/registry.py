@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from gapfill import checkpoint
 from gapfill.config import build, nearest
 from gapfill.errors import GapfillError, UsageError
-from gapfill.inpainter import Inpainter, read_about
+from gapfill.inpainter import Card, Inpainter, read_card, to_card
+from gapfill.randomness import seeded
 
 GROUP = "gapfill.models"
 
@@ -90,7 +92,8 @@ def create(name: str, /, **settings: Any) -> Inpainter:
             training what is not on this machine.
         GapfillError: a plug-in that cannot be imported.
     """
-    model = _make(name, settings)
+    cls = model_class(name)
+    model = cls(build(cls.Config, settings, where=name))
     model.require_parts()
     return model
 
@@ -103,30 +106,65 @@ def load(path: str | Path) -> Inpainter:
         GapfillError: its files are damaged or do not fit each other.
     """
     folder = saved_in(Path(path))
-    described = read_about(folder)
-    tensors, about = checkpoint.load_weights(folder / "model.safetensors")
-    if described != about:
+    card = read_card(folder)
+    file = folder / "model.safetensors"
+    tensors, about = checkpoint.load_weights(file)
+    if card != to_card(about, str(file)):
         raise GapfillError(
             f"{folder}: config.json and model.safetensors speak of different models."
         )
-    model = _make(about["model"], about["config"])  # to fill needs less than to learn
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise GapfillError(
-            f"the weights in {folder} do not fit '{model.name}': {reason}"
-        ) from error
-    model.training_cost = about.get("training")
+    model = _described(card, tensors, folder)
+    model.training_cost = None if card.training is None else dict(card.training)
+    model.training_run = None if card.run is None else dict(card.run)
     model.trained = True
     # The layout that training used: another one rounds otherwise, and is slower.
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.eval()
 
 
-def _make(name: str, settings: Mapping[str, Any]) -> Inpainter:
-    cls = model_class(name)
-    return cls(build(cls.Config, settings, where=name))
+def _described(card: Card, tensors: Mapping[str, Tensor], folder: Path) -> Inpainter:
+    """The model that a card speaks of, with these weights.
+
+    It is made without memory first, so that no card asks for more than its weights fill.
+    """
+    try:
+        cls = model_class(card.model)
+        config = build(cls.Config, card.config, where=card.model)
+    except UsageError as error:
+        raise UsageError(f"{folder / 'config.json'}: {error}") from error
+    try:
+        outline = _outline(cls, config)
+        if outline is not None:
+            _fill(outline, {name: each.to("meta") for name, each in tensors.items()})
+        with seeded(0):  # whose weights are replaced
+            model = cls(config)
+        _fill(model, tensors)
+    except (RuntimeError, UsageError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise GapfillError(
+            f"the weights in {folder} do not fit '{card.model}': {reason}"
+        ) from error
+    return model
+
+
+def _outline(cls: type[Inpainter], config: Any) -> Inpainter | None:
+    """A model without memory for its weights, or None where its making needs their numbers."""
+    try:
+        with torch.device("meta"):
+            return cls(config)
+    except GapfillError:
+        raise
+    except Exception:
+        return None
+
+
+def _fill(model: Inpainter, tensors: Mapping[str, Tensor]) -> None:
+    """Give a model its weights; their types count, which torch would convert without a word."""
+    for name, own in model.state_dict().items():
+        found = tensors.get(name)
+        if found is not None and found.is_floating_point() != own.is_floating_point():
+            raise UsageError(f"'{name}' is {found.dtype}, not {own.dtype}.")
+    model.load_state_dict(tensors)
 
 
 def is_saved(path: str | Path) -> bool:

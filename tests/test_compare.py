@@ -1,11 +1,13 @@
 """The whole road, small: train, score, report, resume."""
 
 import json
+import shutil
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
+from common import message
 
 import gapfill
 from gapfill import compare, masks, metrics, registry
@@ -232,6 +234,50 @@ def test_mistakes_get_one_line_and_no_traceback(words, message, capsys, tmp_path
     error = capsys.readouterr().err.strip()
     assert message in error
     assert len(error.splitlines()) == 1
+
+
+@pytest.fixture
+def own_recipe(small_set, tmp_path):
+    """Trains a recipe's run in a comparison's folder, or takes the one that is there."""
+    from gapfill.compare import command, runs
+
+    path = tmp_path / "own.yaml"
+
+    def trained(text="", seed=0):
+        path.write_text(f"model: cnn\nsettings: {{width: 4}}\n{text}")
+        words = ["--models", str(path), *SMALL, "--seeds", "2", "--out", str(tmp_path / "out")]
+        plan = command.make_plan(command.parser().parse_args(words))
+        return runs._trained(plan, plan.entries[-1], seed)
+
+    return trained
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("flip: false\n", "flip: True there, False now"),
+        ("train: {ema: 0.1}\n", "ema: 0.02 there, 0.1 now"),
+        ("train: {clip: 1.0}\n", "clip: 0.0 there, 1.0 now"),
+        ("train: {schedule: linear}\n", "schedule: cosine there, linear now"),
+    ],
+)
+def test_a_run_is_not_taken_for_that_of_an_edited_recipe(own_recipe, tmp_path, text, said):
+    first = own_recipe()
+    home = tmp_path / "out" / "models" / "own" / "seed-0"
+    assert message(own_recipe, text) == (
+        f"{home} holds a run with other settings than 'own' has now ({said}). "
+        "Give another --out, or delete it to train again."
+    )
+    assert own_recipe().training_run == first.training_run
+
+
+def test_another_seeds_weights_are_not_taken(own_recipe, tmp_path):
+    own_recipe()
+    own_recipe(seed=1)
+    homes = [tmp_path / "out" / "models" / "own" / f"seed-{seed}" for seed in (0, 1)]
+    shutil.rmtree(homes[0])
+    shutil.copytree(homes[1], homes[0])
+    assert "(seed: 1 there, 0 now)" in message(own_recipe)
 
 
 def test_the_time_of_a_fill_is_measured_alone_and_in_batches():

@@ -175,7 +175,7 @@ def test_averaged_weights_are_the_result_and_batchnorm_buffers_are_copied():
         ema=0.9,
     )
     # The last weights ran ahead of their average, downhill.
-    assert trainer._state()["module"]["a"].item() == module.a.item()
+    assert trainer._state().module["a"].item() == module.a.item()
     assert module.a.item() > -2
     raw = Two()
     train(raw, [Update("a", sgd(raw.a), lambda batch: {"x": raw.a * 1})], steps=30)

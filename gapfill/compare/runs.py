@@ -24,6 +24,7 @@ from gapfill.inpainter import Inpainter
 from gapfill.randomness import mix, seeded
 from gapfill.registry import is_saved, load, model_class
 from gapfill.train import DivergedError
+from gapfill.train.folder import differing
 
 _EXAMPLES = 12
 _WORST = 6
@@ -196,26 +197,33 @@ def _trained(plan: Plan, entry: Contestant, seed: int) -> Inpainter:
     recipe = entry.recipe.sized(plan.table.size)
     with seeded(mix(seed, "weights")):
         model = recipe.create()
+    pictures = stream(plan, entry, seed)
+    how = training_of(plan, entry, seed) | {"mask": plan.mask, "val": plan.table.validation}
     if is_saved(home):
-        saved = load(home)
-        if (saved.name, saved.config) != (model.name, model.config):
-            raise UsageError(
-                f"{home} holds a '{saved.name}' with other settings than '{entry.label}' has now. "
-                "Give another --out, or delete it to train again."
-            )
+        saved = _reused(home, entry, model.identity(pictures, **how))
         return saved.to(ranks.resolve(plan.training.device))
     try:
-        model.fit(
-            stream(plan, entry, seed),
-            mask=plan.mask,
-            val=plan.table.validation,
-            out=home,
-            quiet=plan.quiet,
-            **training_of(plan, entry, seed),
-        )
+        model.fit(pictures, out=home, quiet=plan.quiet, **how)
     except DivergedError as error:
         say(f"{entry.label}, seed {seed}: {error} It is scored by what was kept.")
         model.trained = True
         model.training_cost = {"diverged": str(error)}
     model.save(home / "model", data=plan.table.provenance)
     return model
+
+
+def _reused(home: Path, entry: Contestant, wanted: dict[str, Any]) -> Inpainter:
+    """The model that a run left, if it is the run that is asked for now."""
+    saved = load(home)
+    if saved.training_run is None:
+        raise UsageError(
+            f"{home} does not say what it was trained with. Give another --out, or delete it to "
+            "train again."
+        )
+    difference = differing(saved.training_run, wanted)
+    if difference:
+        raise UsageError(
+            f"{home} holds a run with other settings than '{entry.label}' has now ({difference}). "
+            "Give another --out, or delete it to train again."
+        )
+    return saved

@@ -29,6 +29,11 @@ __all__ = ["Contestant", "Plan", "baselines", "carry_out", "contestants", "headl
 def carry_out(plan: Plan) -> dict[str, Any]:
     """Train, score, and write results.json, scores.npz and pictures.npz into the plan's folder."""
     folder = RunFolder(plan.out, say)
+    with folder.held():
+        return _carry_out(plan, folder)
+
+
+def _carry_out(plan: Plan, folder: RunFolder) -> dict[str, Any]:
     if folder.plan(plan.wanted) is None:
         folder.write_plan(plan.wanted, {})
     device, side = ranks.resolve(plan.training.device), min(plan.test.images.shape[2:])

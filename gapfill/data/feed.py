@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -23,14 +25,23 @@ class MaskedBatches:
         kind: what `masks.draw` takes, a kind or a mixture.
         seed: names the masks.
         device: where the batches are wanted.
+        given: the kind's mask pictures, if they are read already.
     """
 
-    def __init__(self, source: Source, kind: str, seed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        source: Source,
+        kind: str,
+        seed: int,
+        device: torch.device,
+        given: Mapping[str, Tensor] | None = None,
+    ) -> None:
         masks.check(kind)
         self.source = source
         self.kind = kind
         self.seed = mix(seed, "training masks")
         self.device = device
+        self._given = given
         self._count = source.ahead if device.type == "cuda" else 1
         self._first = -1
         self._pictures: tuple[Tensor, ...] = ()
@@ -48,7 +59,9 @@ class MaskedBatches:
         images = self._upload(first)
         share = len(images) // self._count
         numbers = picture_numbers(first, self._count, share, self.device)
-        drawn = masks.draw(self.kind, numbers, images.shape[-1], self.seed)
+        if self._given is None:
+            self._given = masks.banks(self.kind, images.shape[-1])
+        drawn = masks.draw(self.kind, numbers, images.shape[-1], self.seed, self._given)
         self._pictures, self._masks = images.split(share), drawn.split(share)
         self._first = first
 

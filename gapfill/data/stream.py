@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from gapfill import masks, ranks
+from gapfill.data import known
 from gapfill.errors import UsageError
 from gapfill.randomness import mix
 
@@ -136,16 +139,21 @@ class Replay:
     of another size than the first, such as an epoch's short last one, is left out: BatchNorm
     cannot work with a batch of one, and fixed sizes keep compilation possible. A resumed run
     skips what was read; it is the same run only where the loader itself repeats its order.
+
+    Args:
+        loader: what is read.
+        quiet: no word of batches that are read only to be skipped.
     """
 
     ahead = 1
 
-    def __init__(self, loader: Iterable[Any]) -> None:
+    def __init__(self, loader: Iterable[Any], quiet: bool = False) -> None:
         if not isinstance(loader, Iterable):
             raise UsageError(
                 f"fit takes an iterable of image batches, not {type(loader).__name__}."
             )
         self.loader = loader
+        self.quiet = quiet
         self._position = -1
         self._last: Tensor | None = None
         self._iterator: Iterator[Any] | None = None
@@ -158,8 +166,31 @@ class Replay:
             return 0
 
     def identity(self) -> dict[str, Any]:
-        """Nothing: what a stranger's loader holds cannot be known before it is read."""
-        return {}
+        """What can be known of a stranger's loader before it is read."""
+        first = self.batch(0)
+        found = {
+            "batches": len(self),
+            "batch_size": len(first),
+            "shape": list(first.shape[1:]),
+            "dtype": str(first.dtype),
+            "samples": known.samples(self.loader),
+            "first_batch": known.digest(first) if self._repeats(first) else None,
+        }
+        return {"loader": found}
+
+    def _repeats(self, first: Tensor) -> bool:
+        """Whether the loader, asked again, begins with the same batch: whether it does not shuffle.
+
+        One that cannot be asked again without losing its place is not asked.
+        """
+        if self._iterator is self.loader or getattr(self.loader, "persistent_workers", False):
+            return False
+        with known.unmoved(self.loader, 0):
+            again = iter(self.loader)
+            if again is self._iterator:
+                return False
+            images = _images(next(again, None))
+        return isinstance(images, Tensor) and torch.equal(images, first)
 
     def batch(self, step: int) -> Tensor:
         """The pictures of `step`, as the loader gave them."""
@@ -167,10 +198,20 @@ class Replay:
             if self._iterator is self.loader:
                 raise UsageError("the loader is an iterator, which cannot be read again.")
             self._position, self._iterator = -1, None
-        while self._position < step or self._last is None:
+        for _ in self._way(step):
             self._last = self._next()
             self._position += 1
+        assert self._last is not None
         return self._last
+
+    def _way(self, step: int) -> Iterable[int]:
+        """The batches to read up to that of `step`; if many are only skipped, the user sees it."""
+        way = range(self._position + 1, step + 1)
+        if len(way) < 2 or self.quiet:
+            return way
+        text = f"the loader's first {step:,} batches are read again, to come to where the run was"
+        tqdm.write(text, file=sys.stderr)
+        return tqdm(way, desc="skipping", unit="batch", disable=None, dynamic_ncols=True)
 
     def block(self, first: int, count: int) -> Tensor:
         """The pictures of `count` steps."""
@@ -207,7 +248,7 @@ def _images(item: Any) -> Any:
     return item[0] if isinstance(item, list | tuple) and item else item
 
 
-def open_source(loader: Any, device: torch.device) -> Source:
+def open_source(loader: Any, device: torch.device, quiet: bool = False) -> Source:
     """Make a `Source` of what the user handed to `fit`.
 
     A table moves to the device for good where it fills at most half of the memory that is free.
@@ -216,7 +257,7 @@ def open_source(loader: Any, device: torch.device) -> Source:
         if device.type != "cuda" or loader.images.nbytes <= torch.cuda.mem_get_info(device)[0] / 2:
             loader.images = loader.images.to(device)
         return loader
-    return Replay(loader)
+    return Replay(loader, quiet)
 
 
 def picture_numbers(first: int, count: int, share: int, device: torch.device) -> Tensor:

@@ -7,7 +7,7 @@ and a resumed run sees the holes that the unbroken one would have seen.
 
 import difflib
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +27,7 @@ __all__ = [
     "Kind",
     "Random",
     "area",
+    "banks",
     "check",
     "digest",
     "draw",
@@ -55,7 +56,7 @@ def parse(kind: str) -> tuple[str, ...]:
     >>> parse("rect+brush")
     ('rect', 'brush')
     """
-    parts = tuple(part.strip() for part in kind.split("+")) if isinstance(kind, str) else (kind,)
+    parts = _split(kind)
     for part in parts:
         if isinstance(part, str) and part.startswith(FILE):
             if not Path(part.removeprefix(FILE)).exists():
@@ -70,12 +71,35 @@ def parse(kind: str) -> tuple[str, ...]:
     return parts
 
 
+def _split(kind: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in kind.split("+")) if isinstance(kind, str) else (kind,)
+
+
 def check(kind: str) -> None:
     """Raises the UsageError that `draw` would raise for a kind it does not know."""
     parse(kind)
 
 
-def draw(kind: str, index: Tensor | Iterable[int] | int, size: int, seed: int = 0) -> Tensor:
+def banks(kind: str, size: int) -> dict[str, Tensor]:
+    """The mask pictures of a kind's files as they are now, bool [M, size, size] by their part.
+
+    Given to `draw`, they stay the masks of a run even if the files change meanwhile.
+
+    Raises:
+        UsageError: an unknown kind, or a mask picture that does not serve.
+        PictureError: a mask picture that cannot be read.
+    """
+    parts = dict.fromkeys(part for part in parse(kind) if part.startswith(FILE))
+    return {part: bank(Path(part.removeprefix(FILE)), size) for part in parts}
+
+
+def draw(
+    kind: str,
+    index: Tensor | Iterable[int] | int,
+    size: int,
+    seed: int = 0,
+    given: Mapping[str, Tensor] | None = None,
+) -> Tensor:
     """Draws the masks of the pictures `index`.
 
     Args:
@@ -84,6 +108,7 @@ def draw(kind: str, index: Tensor | Iterable[int] | int, size: int, seed: int = 
         index: the pictures' numbers, integers [N] (or one number, which gives one mask).
         size: the side in pixels, at least 8.
         seed: any integer.
+        given: mask pictures that `banks` has read before; without them the files are looked at.
 
     Returns:
         float32 [N, 1, size, size], 1 = missing, on the device of `index`; every mask has both
@@ -97,17 +122,18 @@ def draw(kind: str, index: Tensor | Iterable[int] | int, size: int, seed: int = 
     >>> draw("center", range(2), 64).mean().item()
     0.25
     """
-    parts = parse(kind)
+    parts = parse(kind) if given is None else _split(kind)
     if size < SMALLEST:
         raise UsageError(f"a mask of size {size}: the size must be at least {SMALLEST}")
     numbers = _numbers(index)
+    given = banks(kind, size) if given is None else given
     if len(parts) == 1:
-        return _draw_one(parts[0], numbers, size, seed)
+        return _draw_one(parts[0], numbers, size, seed, given)
     choice = below(uniform(seed ^ _CHOICE, numbers, 1)[:, 0], len(parts))
     masks = torch.empty(len(numbers), 1, size, size, device=numbers.device)
     for place, part in enumerate(parts):
         chosen = choice == place
-        masks[chosen] = _draw_one(part, numbers[chosen], size, seed)
+        masks[chosen] = _draw_one(part, numbers[chosen], size, seed, given)
     return masks
 
 
@@ -122,9 +148,11 @@ def _numbers(index: Tensor | Iterable[int] | int) -> Tensor:
     return numbers.long().reshape(-1)
 
 
-def _draw_one(part: str, numbers: Tensor, size: int, seed: int) -> Tensor:
+def _draw_one(
+    part: str, numbers: Tensor, size: int, seed: int, given: Mapping[str, Tensor]
+) -> Tensor:
     if part.startswith(FILE):
-        pictures = bank(Path(part.removeprefix(FILE)), size).to(numbers.device)
+        pictures = given[part].to(numbers.device)
         missing = pictures[numbers % len(pictures)]
     else:
         missing = KINDS[part](size, partial(uniform, seed, numbers))

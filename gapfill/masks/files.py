@@ -23,18 +23,28 @@ def bank(path: Path, size: int) -> Tensor:
         UsageError: no picture in the folder, or one that is not square or all of one colour.
         PictureError: a picture that cannot be read.
     """
-    return _bank(path, size, path.stat().st_mtime_ns)
+    return _bank(path, size, tuple(map(_state, _files(path))))
+
+
+def _files(path: Path) -> list[Path]:
+    """The mask pictures that a path stands for."""
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+
+
+def _state(file: Path) -> tuple[Path, int, int, int]:
+    """A file, and what changes when its content does."""
+    found = file.stat()
+    return file, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 @lru_cache(maxsize=8)
-def _bank(path: Path, size: int, _changed: int) -> Tensor:
-    """`bank`, with the time of the last change for the cache: an edited file is read again."""
-    files = [path]
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+def _bank(path: Path, size: int, files: tuple[tuple[Path, int, int, int], ...]) -> Tensor:
+    """`bank`, with the files' states for the cache: what was changed is read again."""
     if not files:
         raise UsageError(f"mask folder {path}: no picture in it; known are {', '.join(SUFFIXES)}")
-    return torch.stack([_read(file, size) for file in files])
+    return torch.stack([_read(file, size) for file, *_ in files])
 
 
 def _read(file: Path, size: int) -> Tensor:

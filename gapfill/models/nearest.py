@@ -72,6 +72,14 @@ class Nearest(Inpainter):
         return filled
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        """Take a bank of any length."""
-        self.bank = self.bank.new_zeros(state_dict["bank"].shape)
+        """Take a bank of any length, as long as it holds pictures of this size."""
+        bank = state_dict.get("bank")
+        if isinstance(bank, Tensor):
+            size = self.config.size
+            if bank.shape[1:] != (3, size, size) or not 0 < len(bank) <= self.config.capacity:
+                raise UsageError(
+                    f"a bank of pictures is [1 to {self.config.capacity}, 3, {size}, {size}]; "
+                    f"got {list(bank.shape)}."
+                )
+            self.bank = self.bank.new_zeros(bank.shape)
         return super().load_state_dict(state_dict, strict, assign)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from gapfill import checkpoint
 from gapfill.errors import GapfillError, UsageError
+from gapfill.train.lock import Lock
+from gapfill.train.log import Log
+from gapfill.train.state import Saved, read_state
 
 _KEEP = 2
 
@@ -24,22 +28,28 @@ class RunFolder:
 
     def __init__(self, path: Path, note: Callable[[str], None]) -> None:
         self.path = path
+        self.run = ""
+        self.log = Log(path / "log.jsonl", note)
         self._note = note
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise GapfillError(f"cannot make the folder {path}: {error.strerror}.") from error
-        checkpoint.sweep(path)
 
-    @property
-    def log_path(self) -> Path:
-        """The log, JSON lines."""
-        return self.path / "log.jsonl"
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps other runs out of the folder inside the block, and sweeps it first.
 
-    @property
-    def best_path(self) -> Path:
-        """The averaged weights that did best on the validation pictures."""
-        return self.path / "best.pt"
+        Raises:
+            UsageError: another run is in it.
+        """
+        lock = Lock(self.path)
+        lock.acquire()
+        try:
+            checkpoint.sweep(self.path, self.path / "samples", self.path / "model")
+            yield
+        finally:
+            lock.release()
 
     def plan(self, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
         """What this run decided at its start, or None if it is new.
@@ -49,48 +59,68 @@ class RunFolder:
 
         Raises:
             UsageError: the folder holds a run with other settings.
-            GapfillError: the plan cannot be read.
+            GapfillError: the plan cannot be read, or was changed.
         """
         path = self.path / "plan.json"
-        if not path.is_file():
+        if not path.exists():
+            if self._checkpoints():
+                raise GapfillError(
+                    f"{self.path} holds checkpoints without a plan.json, so nobody knows of which "
+                    "run. Give another --out, or delete them to begin again."
+                )
             return None
-        try:
-            plan = json.loads(path.read_text("utf-8"))
-            before, decided = plan["wanted"], plan["decided"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise GapfillError(f"{path} is damaged ({error}). Give another --out.") from error
-        now = json.loads(json.dumps(wanted))
-        if before != now:
+        plan = checkpoint.read_json(path)
+        before, decided = plan.get("wanted"), plan.get("decided")
+        if not isinstance(before, dict) or not isinstance(decided, dict) or "run" not in plan:
+            raise GapfillError(f"{path} is no plan of this version of gapfill. {_cure(self.path)}")
+        if plan["run"] != _run(before, decided):
+            raise GapfillError(f"{path} was changed since it was written. {_cure(self.path)}")
+        difference = differing(before, wanted)
+        if difference:
             raise UsageError(
-                f"{self.path} holds a run with other settings ({_difference(before, now)}). "
-                "Give another --out, or delete it to begin again."
+                f"{self.path} holds a run with other settings ({difference}). {_cure(self.path)}"
             )
+        self.run = plan["run"]
         return decided
 
     def write_plan(self, wanted: Mapping[str, Any], decided: Mapping[str, Any]) -> None:
         """Keep what a new run decided."""
-        checkpoint.write_json(self.path / "plan.json", {"wanted": wanted, "decided": decided})
+        self.run = _run(wanted, decided)
+        plan = {"wanted": wanted, "decided": decided, "run": self.run}
+        checkpoint.write_json(self.path / "plan.json", plan)
 
-    def save(self, step: int, state: Mapping[str, Any]) -> Path:
-        """Write the checkpoint of `step` and drop all but the newest two."""
-        path = self.path / f"checkpoint-{step:08d}.pt"
-        checkpoint.save(path, state)
+    def save(self, state: Saved) -> Path:
+        """Write a checkpoint and drop all but the newest two."""
+        path = self.path / f"checkpoint-{state.step:08d}.pt"
+        checkpoint.save(path, vars(state))
         for _, old in self._checkpoints()[:-_KEEP]:
-            old.unlink()
+            old.unlink(missing_ok=True)
         return path
 
-    def latest(self) -> dict[str, Any] | None:
-        """The newest checkpoint that is whole; a damaged one is named and passed over."""
+    def latest(self, misfit: Callable[[Saved], str]) -> Saved | None:
+        """The newest checkpoint that is whole; a damaged one is named and passed over.
+
+        Args:
+            misfit: says what of a state does not fit the run's weights, or nothing.
+
+        Raises:
+            GapfillError: a checkpoint is of another run.
+        """
         damaged = ""
         for step, path in reversed(self._checkpoints()):
             try:
-                state = checkpoint.load(path)
+                state = read_state(path, step, misfit)
             except checkpoint.DamagedError as error:
                 damaged = str(error)
                 path.unlink()
                 continue
+            if state.run != self.run:
+                raise GapfillError(
+                    f"{path} is of another run than {self.path / 'plan.json'}. "
+                    "Move it away to go on without it."
+                )
             if damaged:
-                self._note(f"{damaged} Continuing from the one before, step {step}.")
+                self._note(f"{damaged} Continuing from the one before, step {step:,}.")
             return state
         if damaged:
             self._note(f"{damaged} There is none before it: beginning again.")
@@ -101,38 +131,40 @@ class RunFolder:
         found = self._checkpoints()
         return found[-1][1] if found else None
 
-    def log(self, line: Mapping[str, Any]) -> None:
-        """Add a line to the log."""
-        with self.log_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-
-    def rewind(self, step: int) -> list[dict[str, Any]]:
-        """Cut the log after `step`, where a resumed run takes it up, and return what is left."""
-        lines = []
-        if self.log_path.is_file():
-            for text in self.log_path.read_text("utf-8", "replace").splitlines():
-                try:
-                    line = json.loads(text)
-                except ValueError:  # a line cut short by a kill
-                    break
-                if line["step"] > step:
-                    break
-                lines.append(line)
-        checkpoint.write_text(self.log_path, "".join(json.dumps(line) + "\n" for line in lines))
-        return lines
-
     def _checkpoints(self) -> list[tuple[int, Path]]:
         pairs = [
-            (re.fullmatch(r"checkpoint-(\d{8})\.pt", path.name), path)
+            (re.fullmatch(r"checkpoint-(\d{8,10})\.pt", path.name), path)
             for path in self.path.glob("checkpoint-*.pt")
         ]
         return sorted((int(match[1]), path) for match, path in pairs if match)
 
 
+def differing(before: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """The first setting in which a run that was begun differs from the one wanted, in words."""
+    now = json.loads(json.dumps(wanted))
+    return "" if before == now else _difference(before, now)
+
+
+def _run(wanted: Mapping[str, Any], decided: Mapping[str, Any]) -> str:
+    """What names a run: the digest of all that makes it this run."""
+    return checkpoint.digest_json({"wanted": wanted, "decided": decided})
+
+
+def _cure(folder: Path) -> str:
+    return f"Give another --out, or delete {folder} to begin again."
+
+
 def _difference(before: Any, now: Any, where: str = "") -> str:
     """The first setting that differs, in words."""
     if isinstance(before, dict) and isinstance(now, dict):
-        for key in sorted({*before, *now}):
+        for key in dict.fromkeys((*now, *before)):  # settings stand before what follows from them
             if before.get(key) != now.get(key):
                 return _difference(before.get(key), now.get(key), f"{where}.{key}".strip("."))
-    return f"{where}: {before} there, {now} now"
+    return f"{where}: {_short(before)} there, {_short(now)} now"
+
+
+def _short(value: Any) -> Any:
+    """A value as it is said; of a digest the beginning is enough."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value):
+        return value[:8] + "…"
+    return "nothing" if value is None else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from gapfill.config import Range
 from gapfill.errors import UsageError
@@ -58,6 +58,11 @@ class Training:
             raise UsageError(f"give one of steps, epochs and budget, not {' and '.join(given)}.")
         if self.budget is not None:
             seconds(self.budget)
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that make a run this run: those that its weights depend on."""
+        names = ("steps", "epochs", "budget", "seed", "precision", "schedule", "warmup", "clip")
+        return {name: getattr(self, name) for name in (*names, "ema", "watch")}
 
     @property
     def limit(self) -> str:

@@ -7,7 +7,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,17 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from gapfill import checkpoint, ranks
+from gapfill import ranks
 from gapfill.compute import fast_math, resolve_precision
 from gapfill.errors import GapfillError
 from gapfill.randomness import kept, mix, seeded
 from gapfill.train.engine import Engine, resolve_mode
-from gapfill.train.folder import RunFolder
+from gapfill.train.folder import RunFolder, differing
 from gapfill.train.ledger import Ledger
 from gapfill.train.progress import Progress
 from gapfill.train.settings import DEFAULT_EPOCHS, Training, seconds
 from gapfill.train.signals import InterruptedRun, Signals
+from gapfill.train.state import Saved, misfit
 from gapfill.types import Batch, Update
 
 _GROUP = 5  # steps that are timed together, so that an update of every fifth step has its share
@@ -78,13 +79,14 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
         self.batch_size = 0
+        self.begun = False
         self._clock = 0.0
         self._steps_per_epoch = steps_per_epoch
         self._identity = dict(identity or {})
         self._watch = watch if settings.watch else None
         self._done = 0
         self._best = -math.inf
-        self._best_state: dict[str, Tensor] | None = None
+        self._best_weights: Mapping[str, Tensor] | None = None
         self._ledger = Ledger()
         self._folder = RunFolder(folder, self.note) if folder and ranks.rank() == 0 else None
         ranks.broadcast(module)
@@ -103,9 +105,11 @@ class Trainer:
             DivergedError: a loss became NaN or infinite; the last finite checkpoint is kept.
             InterruptedRun: SIGINT or SIGTERM came; the step was finished and saved.
         """
-        with self._running(), Signals() as signals:
+        held = nullcontext() if self._folder is None else self._folder.held()
+        with held, self._running(), Signals() as signals:
             total, looks = self._decide()
             self._resume()
+            self.begun = True
             self.engine.prepare(total)
             marks = self._watch_steps(total, looks)
             progress = Progress(
@@ -166,11 +170,11 @@ class Trainer:
 
     def _decide(self) -> tuple[int, int]:
         """How many steps this run has and how often it is watched, the same when it is resumed."""
-        names = ("steps", "epochs", "budget", "seed", "precision", "schedule", "warmup", "clip")
-        wanted = {name: getattr(self.settings, name) for name in (*names, "ema", "watch")}
-        wanted |= self._identity | {"processes": ranks.world()}
+        wanted = self.settings.identity() | {"processes": ranks.world()} | self._identity
         known = self._folder.plan(wanted) if self._folder is not None else None
-        if not ranks.anyone(known is not None):
+        if ranks.anyone(known is not None):
+            self._check(known)
+        else:
             steps, looks = self._count()
             known = {"steps": steps, "watch": looks, "precision": self.engine.precision}
             if self._folder is not None:
@@ -178,6 +182,21 @@ class Trainer:
         known = ranks.agree(known)
         self.engine.precision = known["precision"]
         return known["steps"], known["watch"]
+
+    def _check(self, known: Mapping[str, Any] | None) -> None:
+        """Make sure that what a run decided is what its settings lead to."""
+        if known is None or self._folder is None:
+            return
+        fixed = {} if self.settings.precision == "auto" else {"precision": self.settings.precision}
+        if self.settings.budget is None:
+            steps, looks = self._count()
+            fixed |= {"steps": steps, "watch": looks}
+        wrong = differing({name: known.get(name) for name in fixed}, fixed)
+        if wrong or set(known) != {"steps", "watch", "precision"}:
+            raise GapfillError(
+                f"{self._folder.path / 'plan.json'} decides what its settings do not lead to "
+                f"({wrong}). Give another --out, or delete {self._folder.path} to begin again."
+            )
 
     def _count(self) -> tuple[int, int]:
         settings = self.settings
@@ -250,15 +269,13 @@ class Trainer:
             progress.look(step, scores, better)
             if better:
                 self._best = scores["score"]
-                best = self._best_state = _clone(dict(self._averaged.state_dict()))
-                if self._folder is not None:
-                    checkpoint.save(self._folder.best_path, best)
+                self._best_weights = _clone(dict(self._averaged.state_dict()))
         self.module.train()
 
     def _record(self, line: dict[str, Any]) -> None:
         self.history.append(line)
         if self._folder is not None:
-            self._folder.log(line)
+            self._folder.log.add(line)
 
     def _diverge(self, step: int, name: str, loss: float) -> None:
         self._finish(diverged=True)
@@ -278,44 +295,52 @@ class Trainer:
         average = self.engine.average
         return self.module if average is None else average.module
 
-    def _state(self) -> dict[str, Any]:
-        return {
-            "step": self._done,
-            "module": self.module.state_dict(),
-            "ema": self._averaged.state_dict() if self.engine.average is not None else None,
-            "optimizers": [each.state_dict()["state"] for each in self.engine.optimizers],
-            "best": self._best,
-            "seconds": self.seconds,
-            "batch_size": self.batch_size,
-        }
+    def _state(self) -> Saved:
+        return Saved(
+            run=self._folder.run if self._folder is not None else "",
+            step=self._done,
+            module=self.module.state_dict(),
+            ema=self._averaged.state_dict() if self.engine.average is not None else None,
+            optimizers=tuple(each.state_dict()["state"] for each in self.engine.optimizers),
+            best=self._best,
+            best_weights=self._best_weights,
+            seconds=self.seconds,
+            batch_size=self.batch_size,
+            log=self._folder.log.digest if self._folder is not None else "",
+        )
 
-    def _restore(self, state: Mapping[str, Any]) -> None:
-        self._done = state["step"]
-        self.module.load_state_dict(state["module"])
-        if self.engine.average is not None:
-            self._averaged.load_state_dict(state["ema"])
-        for optimizer, saved in zip(self.engine.optimizers, state["optimizers"], strict=True):
+    def _restore(self, state: Saved) -> None:
+        self._done = state.step
+        self.module.load_state_dict(state.module)
+        if self.engine.average is not None and state.ema is not None:
+            self._averaged.load_state_dict(state.ema)
+        for optimizer, saved in zip(self.engine.optimizers, state.optimizers, strict=True):
             # The groups hold what the settings and the step say; only the state is history.
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": saved, "param_groups": groups})
-        self._best = state["best"]
-        self.seconds = state["seconds"]
-        self.batch_size = state["batch_size"]
+        self._best = state.best
+        self._best_weights = state.best_weights
+        self.seconds = state.seconds
+        self.batch_size = state.batch_size
 
     def _save(self) -> None:
         if self._folder is not None:
-            self._folder.save(self._done, self._state())
+            self._folder.save(self._state())
+
+    def _latest(self) -> Saved | None:
+        """The folder's newest checkpoint that fits."""
+        averaged = self.engine.average is not None
+        fits = partial(
+            misfit, module=self.module, averaged=averaged, optimizers=self.engine.optimizers
+        )
+        return self._folder.latest(fits) if self._folder is not None else None
 
     def _resume(self) -> None:
-        state = self._folder.latest() if self._folder is not None else None
-        if ranks.world() > 1:
-            box = [state]
-            torch.distributed.broadcast_object_list(box, 0)
-            state = box[0]
+        state = ranks.agree(self._latest())
         if state is not None:
             self._restore(state)
         if self._folder is not None:
-            self.history = self._folder.rewind(self._done)
+            self.history = self._folder.log.rewind(self._done, state.log if state else None)
 
     def _finish(self, diverged: bool = False) -> None:
         """Leave the best weights, or the averaged ones, in the module.
@@ -325,13 +350,11 @@ class Trainer:
         """
         result: Mapping[str, Any] | None = None
         if ranks.rank() == 0:
-            if self._best_state is not None:
-                result = self._best_state
-            elif self._folder is not None and self._folder.best_path.is_file():
-                result = checkpoint.load(self._folder.best_path)
+            if self._best_weights is not None:
+                result = self._best_weights
             elif diverged:
-                last = self._folder.latest() if self._folder is not None else None
-                result = (last["ema"] or last["module"]) if last else self._initial
+                last = self._latest()
+                result = (last.ema or last.module) if last else self._initial
         self.module.load_state_dict(result or self._averaged.state_dict())
         if not diverged:
             ranks.broadcast(self.module)
@@ -340,11 +363,13 @@ class Trainer:
 
 def _clone(value: Any) -> Any:
     """A deep copy of nested tensors."""
+    if isinstance(value, Saved):
+        return Saved(**_clone(vars(value)))
     if isinstance(value, Tensor):
         return value.detach().clone()
     if isinstance(value, Mapping):
         return {key: _clone(item) for key, item in value.items()}
-    return [_clone(item) for item in value] if isinstance(value, list) else value
+    return type(value)(map(_clone, value)) if isinstance(value, list | tuple) else value
 
 
 def _losses(line: Mapping[str, Any]) -> dict[str, str]:
