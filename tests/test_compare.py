@@ -414,6 +414,72 @@ def test_a_stochastic_model_shows_several_fills_and_their_diversity(small_set, s
     assert f"(black to white = 1): {spread.mean().item():.3f}" in page
 
 
+@pytest.fixture
+def colours(monkeypatch):
+    """A network that sees the mean colours of a picture."""
+    seen = metrics.Features(
+        "colours",
+        ("kd_colours", "KD-colours"),
+        ("fd_colours", "FD-colours"),
+        lambda images: images.double().mean((2, 3)) / 255,
+    )
+    monkeypatch.setattr("gapfill.metrics.load_features", lambda device, side: (seen, ""))
+    return seen
+
+
+def test_the_fills_as_a_set_are_held_against_real_pictures(small_set, colours, tmp_path, capsys):
+    assert run(tmp_path / "run", "--models", "mean", "--masks", "center", "half") == 0
+    out = capsys.readouterr().out
+    results = json.loads((tmp_path / "run" / "results.json").read_text("utf-8"))
+    keys = [column["key"] for column in results["columns"]]
+    assert keys[:4] == ["hole_psnr", "hole_ssim", "lpips", "kd_colours"]
+    assert "fd_colours" not in keys  # twelve pictures are too few
+    assert "KD-colours" in out
+    test = small_set.part("test").images
+    model = gapfill.load(tmp_path / "run" / "models" / "mean" / "seed-0" / "model")
+    for kind in ("center", "half"):
+        filled = model.inpaint(test, masks.draw(kind, range(12), 32, seed=0))
+        expected = metrics.kernel_distances(colours.of(filled), colours.of(test), paired=True)
+        entry = results["models"][0]["scores"][kind]["kd_colours"]
+        assert entry["mean"] == pytest.approx(expected.mean().item())
+        assert entry["sd"] == pytest.approx(expected.std().item())
+        assert entry["se"] == pytest.approx(entry["sd"] / 10)
+        assert entry["n"] == 12
+        assert results["models"][0]["runs"][0]["scores"][kind]["kd_colours"] == entry["mean"]
+    chosen = torch.linspace(0, 39, 12).round().long()
+    seen = colours.of(small_set.part("train").images[chosen])
+    real = metrics.kernel_distances(seen, colours.of(test), paired=False)
+    about = results["sets"]
+    assert (about["network"], about["subsets"], about["subset_size"]) == ("colours", 100, 6)
+    assert about["real"]["kd_colours"]["mean"] == pytest.approx(real.mean().item())
+    assert "KD-colours between real pictures, training and test: " in out
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "(KD-colours: over random subsets of them)" in page
+    assert "± over random subsets of the 12 pictures" in page
+
+
+def test_large_sets_have_the_frechet_distance_too(small_set, colours, tmp_path, monkeypatch):
+    monkeypatch.setattr("gapfill.compare.sets.FRECHET_MIN", 12)
+    exact = metrics.frechet_distance
+    monkeypatch.setattr("gapfill.metrics.frechet_distance", lambda a, b: exact(a, b, min_n=12))
+    assert run(tmp_path / "run", "--models", "mean") == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text("utf-8"))
+    assert [column["key"] for column in results["columns"]][3:5] == ["kd_colours", "fd_colours"]
+    entry = results["models"][0]["scores"]["center"]["fd_colours"]
+    assert entry["mean"] > 0
+    assert (entry["se"], entry["n"]) == (None, 12)
+    assert results["sets"]["real"]["fd_colours"]["mean"] > 0
+
+
+def test_without_a_network_the_column_says_why(small_set, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("gapfill.metrics.load_features", lambda device, side: (None, "no network"))
+    assert run(tmp_path / "run", "--models", "mean") == 0
+    assert "KD-VGG16: no network" in capsys.readouterr().out
+    results = json.loads((tmp_path / "run" / "results.json").read_text("utf-8"))
+    assert results["sets"]["network"] is None
+    assert results["sets"]["real"] == {}
+
+
 def test_json_on_stdout_is_json_alone(small_set, tmp_path, capsys):
     assert compare.main(["--models", "telea", *SMALL, "--out", str(tmp_path), "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["schema"] == 2

@@ -51,8 +51,12 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def columns() -> list[dict[str, Any]]:
-    """What the results are columns of: every pixel metric, and LPIPS after the first two."""
+def columns(sets: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]]:
+    """What the results are columns of: every pixel metric, and after the first two LPIPS.
+
+    Args:
+        sets: the distances of sets, which follow LPIPS.
+    """
     found = [
         {
             "key": metric.key,
@@ -65,7 +69,7 @@ def columns() -> list[dict[str, Any]]:
     ]
     first = ("hole_psnr", "hole_ssim", "sharpness")
     found.sort(key=lambda column: first.index(column["key"]) if column["key"] in first else 9)
-    return [*found[:2], LPIPS, *found[2:]]
+    return [*found[:2], LPIPS, *sets, *found[2:]]
 
 
 def cost(model: Inpainter, image: Tensor, mask: Tensor, batch_size: int = 64) -> dict[str, Any]:

@@ -39,7 +39,8 @@ def row(
         reason: why LPIPS is missing.
     """
     entry, model = tested.entry, tested.model
-    runs = zip(plan.seeds, tested.models or [None], tested.scores, strict=False)
+    models = tested.models or [None]
+    runs = zip(plan.seeds, models, tested.scores, tested.sets, strict=False)
     found = [_run(plan, entry, *run, floor) for run in runs]
     first = tested.scores[0][bench.first]["hole_psnr"]
     facts = _facts(plan, entry, model, bench) if model is not None else _elsewhere(tested)
@@ -110,6 +111,7 @@ def _scores(tested: Tested, bench: Bench, reason: str) -> dict[str, dict[str, An
         # Over several seeds a picture's score is its mean over the runs.
         means = {key: torch.stack([run[key] for run in runs]).mean(0) for key in runs[0]}
         found[kind] = evaluate.summarise(means, reason)
+        found[kind] |= bench.sets.summarise([run[kind] for run in tested.sets])
     if tested.samples is not None:
         spread = metrics.diversity(tested.samples, bench.bank[bench.shown])
         found[bench.first]["diversity"] = metrics.summary(spread)
@@ -137,11 +139,15 @@ def _run(
     seed: int,
     model: Inpainter | None,
     scores: dict[str, dict[str, Tensor]],
+    sets: dict[str, dict[str, Tensor]],
     floor: float | None,
 ) -> dict[str, Any]:
     """What results.json says of one training run."""
     means = {
-        kind: {key: evaluate.finite(values.mean().item()) for key, values in score.items()}
+        kind: {
+            key: evaluate.finite(values.mean().item())
+            for key, values in (score | sets[kind]).items()
+        }
         for kind, score in scores.items()
     }
     psnr = means[plan.kinds[0]]["hole_psnr"]
@@ -245,7 +251,8 @@ def whole(
             "batch_size": plan.batch_size,
             "rounding": "uint8",
         },
-        "columns": evaluate.columns(),
+        "columns": evaluate.columns(bench.sets.columns()),
+        "sets": bench.sets.about(),
         "models": rows,
         "paired": differences,
         "left_out": plan.left_out,

@@ -15,6 +15,7 @@ from gapfill import ranks
 from gapfill.compare import elsewhere, evaluate
 from gapfill.compare.bank import test_masks
 from gapfill.compare.plan import Contestant, Plan
+from gapfill.compare.sets import Sets
 from gapfill.config import plain
 from gapfill.console import say
 from gapfill.data import Stream
@@ -41,16 +42,17 @@ class Bench:
         first: the kind of mask that pictures, charts and stability are about.
         shown: the numbers of the examples, evenly spaced.
         perceptual: LPIPS, or None where its weights are not on this machine.
+        sets: distances of sets of pictures from the real test pictures.
         given: the pictures that another program filled, by contestant and kind of mask.
     """
 
-    def __init__(self, plan: Plan, perceptual: Any) -> None:
+    def __init__(self, plan: Plan, perceptual: Any, sets: Sets) -> None:
         self.real = plan.test.images
         count, size = len(self.real), self.real.shape[-1]
         self.banks = {kind: test_masks(kind, count, size) for kind in plan.kinds}
         self.first = plan.kinds[0]
         self.shown = torch.linspace(0, count - 1, min(_EXAMPLES, count)).round().long().unique()
-        self.perceptual = perceptual
+        self.perceptual, self.sets = perceptual, sets
         self.given = {
             entry.label: elsewhere.load(entry.pictures, plan.test, self.banks)
             for entry in plan.entries
@@ -79,6 +81,7 @@ class Tested:
         models: its models, one a run; none where only pictures are known.
         filled: the first model's fills under the first kind of mask.
         scores: by run, kind of mask and metric, float64 [N].
+        sets: by run, kind of mask and key, the distances of the fills as a set from real pictures.
         samples: several fills of the examples by a stochastic model, [S, n, 3, H, W].
         known: what another program did to the known pixels, by kind of mask.
     """
@@ -87,6 +90,7 @@ class Tested:
     models: list[Inpainter]
     filled: Tensor
     scores: list[dict[str, dict[str, Tensor]]]
+    sets: list[dict[str, dict[str, Tensor]]]
     samples: Tensor | None = None
     known: Mapping[str, elsewhere.Known] = field(default_factory=dict)
 
@@ -137,18 +141,21 @@ def test(plan: Plan, entry: Contestant, bench: Bench) -> Tested:
         say(f"{entry.label}: scoring {count} fills", plan.quiet)
     first: Tensor | None = None
     scores: list[dict[str, dict[str, Tensor]]] = []
+    sets: list[dict[str, dict[str, Tensor]]] = []
     for model in models:
         scores.append({})
+        sets.append({})
         for kind, bank in bench.banks.items():
             filled = fill_all(model, bench.real, bank, seed=plan.seeds[0])
             scores[-1][kind] = evaluate.score(filled, bench.real, bank, bench.perceptual)
+            sets[-1][kind] = bench.sets.of(filled)
             first = filled if first is None else first
     assert first is not None
     samples = None
     if models[0].stochastic:
         examples = bench.real[bench.shown], bench.bank[bench.shown]
         samples = models[0].sample(*examples, n=_FILLS, seed=plan.seeds[0])
-    return Tested(entry, models, first, scores, samples)
+    return Tested(entry, models, first, scores, sets, samples)
 
 
 def _given(entry: Contestant, bench: Bench) -> Tested:
@@ -158,8 +165,9 @@ def _given(entry: Contestant, bench: Bench) -> Tested:
         kind: evaluate.score(each.images, bench.real, bench.banks[kind], bench.perceptual)
         for kind, each in filled.items()
     }
+    sets = {kind: bench.sets.of(each.images) for kind, each in filled.items()}
     known = {kind: each.known for kind, each in filled.items()}
-    return Tested(entry, [], filled[bench.first].images, [scores], known=known)
+    return Tested(entry, [], filled[bench.first].images, [scores], [sets], known=known)
 
 
 def place(plan: Plan, entry: Contestant, seed: int) -> Path:

@@ -18,6 +18,7 @@ from gapfill import checkpoint, metrics, ranks
 from gapfill.compare import results, runs
 from gapfill.compare.entries import baselines, contestants, leave_out
 from gapfill.compare.plan import Contestant, Plan, headline
+from gapfill.compare.sets import Sets
 from gapfill.console import say
 from gapfill.report import seal
 from gapfill.report.load import scores_name
@@ -38,7 +39,8 @@ def _carry_out(plan: Plan, folder: RunFolder) -> dict[str, Any]:
         folder.write_plan(plan.wanted, {})
     device, side = ranks.resolve(plan.training.device), min(plan.test.images.shape[2:])
     perceptual, reason = metrics.load_lpips(device, side)
-    bench = runs.Bench(plan, perceptual)
+    sets = Sets(plan.test, plan.table.part("train"), device)
+    bench = runs.Bench(plan, perceptual, sets)
     pictures, rows, left_out, floor = bench.pictures(), [], dict(plan.left_out), None
     scores: dict[str, dict[tuple[str, str], np.ndarray]] = {}
     for entry in plan.entries:

@@ -19,6 +19,11 @@ _MEANINGS = {
     "hole_psnr": "hole PSNR, SSIM and L1 look only at the pixels that were missing",
     "psnr": "plain PSNR and SSIM look at the whole picture, known pixels included",
     "lpips": "LPIPS is a learned distance between whole pictures (0 is identical)",
+    "kid": "KID is the kernel distance of all fills, as a set, from real pictures",
+    "fid": "FID is the Fréchet distance of all fills, as a set, from real pictures",
+    "kd_vgg16": "KD-VGG16 is the kernel distance of all fills, as a set, from real pictures, on "
+    "features of VGG16",
+    "fd_vgg16": "FD-VGG16 is the Fréchet distance of the same",
     "sharpness": "sharpness is the gradient energy in the hole, filled over real (1 is as sharp as "
     "the truth, a blurry fill is below)",
     "seam": "seam is the mean jump across the hole's border, filled over real",

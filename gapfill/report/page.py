@@ -41,6 +41,9 @@ def render(
         caveats=findings.caveats(results, kinds[0]),
         banner=(results["data"]["note"] or GENERATED) if results["data"]["generated"] else "",
         tables=[tables.scores(results, kind) for kind in kinds],
+        of_sets=listing(
+            [column["title"] for column in results["columns"] if column.get("of") == "sets"]
+        ),
         duels=[duels.matrices(results, scores, kind) for kind in kinds],
         by_kind=tables.kinds(results),
         footnotes=footnotes(results),

@@ -70,9 +70,22 @@ def footnotes(results: Mapping[str, Any]) -> list[str]:
     said = []
     if strange:
         said = [f"{BEYOND} built for one square hole; the holes of {listing(strange)} are others"]
+    said += _floors(results)
     said += [f"{model['label']}: {model['note']}" for model in models if model.get("note")]
     left_out = results.get("left_out") or {}
     return said + [f"{label} is left out: {reason}" for label, reason in left_out.items()]
+
+
+def _floors(results: Mapping[str, Any]) -> list[str]:
+    """Say how far real pictures are from real ones, which a perfect fill would reach."""
+    real = (results.get("sets") or {}).get("real") or {}
+    said = []
+    for column in results["columns"]:
+        if entry := real.get(column["key"]):
+            mean, se = finite(entry.get("mean")), finite(entry.get("se"))
+            text = Score(mean, se, int(entry.get("n") or 0), None).text(column["digits"])
+            said.append(f"{column['title']} between real pictures, training and test: {text}")
+    return said
 
 
 def number(value: float | None, digits: int) -> str:

@@ -52,6 +52,7 @@ def scores(results: dict[str, Any], kind: str) -> dict[str, Any]:
                         score(model, kind, column["key"]),
                         column["digits"],
                         best[column["key"]] == model["label"],
+                        column.get("of") == "sets",
                     )
                     for column in columns
                 ],
@@ -86,8 +87,12 @@ def kinds(results: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def _cell(entry: Score, digits: int, best: bool) -> dict[str, Any]:
-    """Return one cell: the mean, its standard error below, and its interval as a tooltip."""
+def _cell(entry: Score, digits: int, best: bool, of_sets: bool = False) -> dict[str, Any]:
+    """Return one cell: the mean, its standard error below, and its interval as a tooltip.
+
+    A distance of sets has no interval: its error says how well the mean over subsets is known, and
+    nothing of other pictures.
+    """
     interval = entry.interval()
     tip, error = ("not measured" if entry.mean is None else "no interval"), ""
     if entry.reason:
@@ -95,6 +100,8 @@ def _cell(entry: Score, digits: int, best: bool) -> dict[str, Any]:
     if interval is not None:
         low, high = (number(end, digits) for end in interval)
         tip, error = f"95 % interval {low} to {high}, n = {entry.n:,}", number(entry.se, digits)
+        if of_sets:
+            tip = f"± over random subsets of the {entry.n:,} pictures"
     return {"mean": number(entry.mean, digits), "error": error, "tip": tip, "best": best}
 
 

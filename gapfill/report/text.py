@@ -57,7 +57,7 @@ def _block(results: dict[str, Any], kind: str, titled: bool) -> str:
     labels = [model["label"] + beyond(results, model, kind) for model in models]
     cells = [[f"{kind} masks" if titled else "model", *labels]]
     for column in results["columns"]:
-        if column["key"] in _COLUMNS:
+        if column["key"] in _COLUMNS or column.get("of") == "sets":
             heading = f"{column['title']} {column['unit'] or ''}".strip()
             cells.append([heading, *_column(results, kind, column)])
     cost = [(model["cost"] or {}, model["training"] or {}) for model in models]
