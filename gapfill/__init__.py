@@ -56,11 +56,17 @@ __all__ = [
 ]
 
 
+# Folders and files that people reach for without importing them first.
+_MODULES = ("data", "losses", "masks", "metrics", "nets", "pictures", "report", "testing", "train")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"gapfill.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'gapfill' has no attribute '{name}'")
     return getattr(importlib.import_module(f"gapfill.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *_MODULES]

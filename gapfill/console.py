@@ -55,6 +55,11 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         help="of training: PyTorch's calls, compiled losses, a CUDA graph (default: auto)",
     )
     parser.add_argument("--seed", type=int, help="names every random choice (default: 0)")
+    parser.add_argument(
+        "--no-flip",
+        action="store_true",
+        help="no mirrored pictures in training: for digits, text, medical pictures",
+    )
     parser.add_argument("--batch-size", type=int, metavar="N", help="pictures a step (default: 64)")
     parser.add_argument("--log", metavar="FILE", help="keep the notes and the progress there too")
 

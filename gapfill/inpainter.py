@@ -390,22 +390,22 @@ class Inpainter(nn.Module, ABC):
             if height % self.multiple or width % self.multiple:
                 raise UsageError(
                     f"'{self.name}' takes sides that are multiples of {self.multiple}; "
-                    f"got {height}×{width}."
+                    f"got {width}×{height}."
                 )
         elif (height, width) != (self.config.size, self.config.size):
             raise UsageError(
                 f"this '{self.name}' was made for {self.config.size}×{self.config.size} pictures; "
-                f"got {height}×{width}. Create it with size={height}, or resize them."
+                f"got {width}×{height}. Create it with size={height}, or resize them."
             )
 
     def _check_training_size(self, height: int, width: int) -> None:
         """Refuse what this model was not made for, or what no mask can be drawn for."""
         size = getattr(self.config, "size", None)
         if height != width:
-            raise UsageError(f"training pictures must be square; got {height}×{width}.")
+            raise UsageError(f"training pictures must be square; got {width}×{height}.")
         if size not in (None, height):
             raise UsageError(
-                f"this '{self.name}' was made for {size}×{size} pictures; got {height}×{width}. "
+                f"this '{self.name}' was made for {size}×{size} pictures; got {width}×{height}. "
                 f"Create it with size={height}, or resize them."
             )
         self.check_size(height, width)

@@ -467,3 +467,12 @@ def test_help_imports_nothing_heavy():
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage: gapfill")
     assert done.stderr == "", f"--help imports {done.stderr}"
+
+
+def test_fit_mirrors_no_pictures_if_told_so(folder, tmp_path):
+    def flips(out, *words):
+        assert fit(folder, out, "--steps", 1, *words) == 0
+        return json.loads((out / "plan.json").read_text())["wanted"]["flip"]
+
+    assert flips(tmp_path / "one") is True
+    assert flips(tmp_path / "two", "--no-flip") is False

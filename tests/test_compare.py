@@ -12,7 +12,7 @@ from common import message
 import gapfill
 from gapfill import compare, masks, metrics, registry
 from gapfill.about import About
-from gapfill.compare import evaluate, stages
+from gapfill.compare import command, evaluate, stages
 from gapfill.data.faces import generate
 from gapfill.data.table import Table
 from gapfill.errors import GapfillError, UsageError
@@ -483,3 +483,14 @@ def test_without_a_network_the_column_says_why(small_set, tmp_path, monkeypatch,
 def test_json_on_stdout_is_json_alone(small_set, tmp_path, capsys):
     assert compare.main(["--models", "telea", *SMALL, "--out", str(tmp_path), "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["schema"] == 2
+
+
+def test_a_comparison_mirrors_no_pictures_if_told_so(small_set, tmp_path, capsys):
+    words = ["--models", "cnn", *SMALL, "--out", str(tmp_path)]
+    plan = command.make_plan(command.parser().parse_args([*words, "--no-flip"]))
+    assert {entry.recipe.flip for entry in plan.entries} == {False}
+    assert plan.wanted["flip"] is False
+    assert "--no-flip" in plan.command
+    assert "--no-flip True" not in plan.command
+    again = command.make_plan(command.parser().parse_args(words))
+    assert {entry.recipe.flip for entry in again.entries} == {True}

@@ -80,7 +80,7 @@ def test_pictures_in_another_range_are_refused(cnn):
 
 def test_pictures_of_a_wrong_size_are_refused(cnn):
     assert message(cnn.inpaint, pictures(height=40), hole(height=40)) == (
-        "'cnn' takes sides that are multiples of 16; got 40×32."
+        "'cnn' takes sides that are multiples of 16; got 32×40."
     )
     gan = gapfill.create("gan", size=32, width=4)
     gan.trained = True
@@ -329,7 +329,7 @@ def test_fit_refuses_pictures_of_another_size_than_the_networks(name):
 def test_fit_refuses_pictures_that_are_not_square(name):
     settings = {} if name == "mean" else {"width": 4}
     model = gapfill.create(name, size=32, **settings)
-    assert "32×48" in message(model.fit, [pictures(4, 32, 48)], **TRAIN)
+    assert "48×32" in message(model.fit, [pictures(4, 32, 48)], **TRAIN)
 
 
 def test_fit_refuses_sides_that_the_networks_cannot_halve():

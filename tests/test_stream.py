@@ -239,21 +239,82 @@ def test_a_slight_overshoot_is_not_reported_as_a_range_that_is_allowed():
 def test_numbers_that_are_none_are_refused():
     images = torch.rand(1, 3, 4, 4)
     images[0, 0, 0, 0] = float("nan")
-    assert "nan" in message(check_images, images)
+    assert message(check_images, images) == (
+        "images must be uint8 or float in [0, 1]; got float32 with 1 value NaN or infinite, the "
+        "first in picture 0. Find out where that comes from, or give x.nan_to_num().clamp(0, 1)."
+    )
+    images[0, 1] = float("inf")
+    assert "got float32 with 17 values NaN or infinite" in message(check_images, images)
+
+
+IMAGENET = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "cure"),
+    [
+        (-2.12, 2.64, "leave that out, or undo it with x * std + mean."),
+        (-0.42, 2.82, "leave that out, or undo it with x * std + mean."),
+        (-2.1, 0.4, "leave that out, or undo it with x * std + mean."),
+        (-1.0, 1.0, "Use (x + 1) / 2 if they are in [-1, 1]."),
+        (-0.5, 0.5, "Use (x + 1) / 2 if they are in [-1, 1]."),
+        (0.0, 254.0, "Divide by 255."),
+        (0.0, 1.9, "Divide by the value that is white in them."),
+        (3.0, 60000.0, "Divide by the value that is white in them, 65535 where they had 16 bits."),
+        (-123.7, 151.1, "add it again and divide by 255."),
+        (-0.02, 1.04, "Use x.clamp(0, 1) if they overshoot."),
+    ],
+)
+def test_the_cure_is_for_the_range_that_came(low, high, cure):
+    images = torch.linspace(low, high, 48).view(1, 3, 4, 4)
+    assert message(check_images, images).endswith(cure)
+
+
+def test_pictures_normalised_as_for_imagenet_are_not_told_to_divide_by_255():
+    mean, std = (value.view(1, 3, 1, 1) for value in IMAGENET)
+    images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert "as for ImageNet" in message(check_images, (images - mean) / std)
 
 
 @pytest.mark.parametrize(
     ("images", "text"),
     [
         (None, "images must be a tensor [N, 3, H, W]; got NoneType."),
-        (np.zeros((1, 3, 4, 4)), "images must be a tensor [N, 3, H, W]; got ndarray."),
-        (torch.zeros(3, 4, 4), "images must be [N, 3, H, W], RGB; got [3, 4, 4]."),
-        (torch.zeros(2, 4, 4, 3), "images must be [N, 3, H, W], RGB; got [2, 4, 4, 3]."),
-        (torch.zeros(2, 1, 4, 4), "images must be [N, 3, H, W], RGB; got [2, 1, 4, 4]."),
-        (torch.zeros(0, 3, 4, 4), "images must be [N, 3, H, W], RGB; got [0, 3, 4, 4]."),
+        (
+            {"image": 1, "label": 2},
+            "images must be a tensor [N, 3, H, W]; got dict. Its keys are image, label: give the "
+            "pictures alone.",
+        ),
+        (
+            [torch.zeros(3, 4, 4)],
+            "images must be a tensor [N, 3, H, W]; got list. Use torch.stack(x).",
+        ),
+        (
+            np.zeros((1, 3, 4, 4)),
+            "images must be a tensor [N, 3, H, W]; got ndarray. Use torch.from_numpy(x).",
+        ),
+        (
+            torch.zeros(3, 4, 4),
+            "images must be [N, 3, H, W], RGB; got [3, 4, 4]. Use x[None] for a batch of one.",
+        ),
+        (
+            torch.zeros(2, 4, 4, 3),
+            "images must be [N, 3, H, W], RGB; got [2, 4, 4, 3]. Use x.permute(0, 3, 1, 2) for "
+            "channels that come last.",
+        ),
+        (
+            torch.zeros(2, 1, 4, 4),
+            "images must be [N, 3, H, W], RGB; got [2, 1, 4, 4]. Use x.expand(-1, 3, -1, -1) for "
+            "grey pictures.",
+        ),
+        (
+            torch.zeros(0, 3, 4, 4),
+            "images must be [N, 3, H, W], RGB; got [0, 3, 4, 4]. There is no picture in it.",
+        ),
         (
             torch.zeros(1, 3, 4, 4, dtype=torch.int64),
-            "images must be uint8 or float in [0, 1]; got int64.",
+            "images must be uint8 or float in [0, 1]; got int64. Use x.float() or "
+            "x.to(torch.uint8).",
         ),
         (
             torch.zeros(1, 3, 4, 4, dtype=torch.bool),

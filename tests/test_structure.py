@@ -95,3 +95,8 @@ def test_every_public_name_can_be_had():
 def test_importing_gapfill_does_not_import_torch():
     code = "import sys, gapfill; raise SystemExit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_masks_and_their_like_are_there_without_being_imported():
+    code = "import gapfill; gapfill.masks.draw, gapfill.metrics.psnr, gapfill.testing"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -35,6 +35,8 @@ def run(options: argparse.Namespace) -> None:
     is_file = options.model.endswith((".yaml", ".yml"))
     recipe = read_recipe(options.model) if is_file else Recipe(model=options.model)
     changes = console.given(options, "mask", "batch_size")
+    if options.no_flip:
+        changes["flip"] = False
     settings = {**recipe.settings, **console.parse_set(options.set)}
     recipe = build(Recipe, vars(recipe) | changes | {"settings": settings}).sized(options.size)
     masks.check(recipe.mask)

@@ -115,6 +115,8 @@ def make_plan(options: argparse.Namespace) -> Plan:
     training = build(Training, length | settings, where="compare")
     resolve_mode(training.mode, ranks.resolve(training.device))
     entries, left_out = contestants([*baselines(), *options.models], options.size)
+    if options.no_flip:
+        entries = tuple(entry.unmirrored() for entry in entries)
     table = open_table(options.data, options.size, options.crop, extra=options.extra)
     if table.generated and not length:
         training = build(Training, settings | {"budget": GENERATED_BUDGET})
@@ -128,7 +130,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
         "mask": mask,
         "batch_size": batch_size,
         "training": {name: getattr(training, name) for name in (*names, "precision", "seed")},
-    }
+    } | ({"flip": False} if options.no_flip else {})
     return Plan(
         entries=entries,
         left_out=left_out,
@@ -164,6 +166,9 @@ def _command(options: argparse.Namespace) -> str:
             continue
         if value != getattr(defaults, name):
             option = "--" + name.replace("_", "-")
+            if value is True:
+                words.append(option)
+                continue
             if name == "masks":
                 words += [option, *value]
                 continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,12 @@ class Contestant:
     folder: Path | None = None
     pictures: Path | None = None
     named: bool = True
+
+    def unmirrored(self) -> Contestant:
+        """The same, trained without mirrored pictures if it is trained here."""
+        return (
+            self if self.recipe is None else replace(self, recipe=replace(self.recipe, flip=False))
+        )
 
 
 @dataclass(frozen=True)

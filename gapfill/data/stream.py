@@ -13,10 +13,22 @@ from tqdm import tqdm
 
 from gapfill import masks, ranks
 from gapfill.data import known
+from gapfill.data.checks import check_images
 from gapfill.errors import UsageError
 from gapfill.randomness import mix
 
 _BLOCK = 1024  # pictures that a stream gathers together, some steps' worth
+
+
+__all__ = [
+    "Replay",
+    "Source",
+    "Stream",
+    "check_images",
+    "open_source",
+    "picture_numbers",
+    "to_network",
+]
 
 
 class Source(Protocol):
@@ -274,30 +286,3 @@ def to_network(images: Tensor) -> Tensor:
     """Public pictures, uint8 or float in [0, 1], as networks see them: float in [-1, 1]."""
     scaled = images.float() / 127.5 if images.dtype == torch.uint8 else images.float() * 2
     return (scaled - 1).contiguous(memory_format=torch.channels_last)
-
-
-def check_images(images: Any) -> None:
-    """Refuse what is no batch of RGB pictures, uint8 or float in [0, 1].
-
-    Raises:
-        UsageError: says what came and what is wanted.
-    """
-    if not isinstance(images, Tensor):
-        raise UsageError(f"images must be a tensor [N, 3, H, W]; got {type(images).__name__}.")
-    if images.ndim != 4 or images.shape[1] != 3 or not images.numel():
-        raise UsageError(f"images must be [N, 3, H, W], RGB; got {list(images.shape)}.")
-    if images.dtype == torch.uint8:
-        return
-    kind = str(images.dtype).removeprefix("torch.")
-    if not images.is_floating_point():
-        raise UsageError(f"images must be uint8 or float in [0, 1]; got {kind}.")
-    low, high = torch.stack(torch.aminmax(images)).tolist()
-    if not (low >= 0 and high <= 1):
-        cure = "Divide by 255" if high > 2 else "Use (x + 1) / 2 if they are in [-1, 1]"
-        if low > -0.1 and high < 1.1:
-            cure = "Use x.clamp(0, 1) if they overshoot"
-        digits = 1 if low < -0.05 or high > 1.05 else 7
-        minus = f"{low:.{digits}f} to {high:.{digits}f}".replace("-", "−")
-        raise UsageError(
-            f"images must be uint8 or float in [0, 1]; got {kind} with values {minus}. {cure}."
-        )
