@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from gapfill import checkpoint
-from gapfill.report import figures, load, page, panels
+from gapfill.report import figures, load, page, panels, papers
 from gapfill.report.pictures import grid, png
 from gapfill.report.text import table
 
-__all__ = ["grid", "table", "write"]
+__all__ = ["grid", "html", "paper", "table", "write"]
 
 
 def write(folder: Path) -> list[Path]:
@@ -27,11 +29,10 @@ def write(folder: Path) -> list[Path]:
             is unknown.
     """
     folder = Path(folder)
-    results = load.results(folder)
-    pictures, scores = load.pictures(folder, results), load.scores(folder, results)
-    histories, notes = load.histories(folder, results)
+    found = _read(folder)
     written = [folder / "report.html", folder / "grid.png"]
-    checkpoint.write_text(written[0], page.render(results, pictures, scores, histories, notes))
+    checkpoint.write_text(written[0], page.render(*found))
+    results, pictures, _, histories, _ = found
     checkpoint.write_atomic(written[1], png(grid(panels.grid_columns(results, pictures))))
     trained = [
         history
@@ -44,3 +45,43 @@ def write(folder: Path) -> list[Path]:
         checkpoint.write_atomic(losses, figures.losses(trained))
         written.append(losses)
     return written
+
+
+def html(folder: Path) -> str:
+    """Return the page of the comparison in `folder`; raises what `write` does."""
+    return page.render(*_read(Path(folder)))
+
+
+def paper(
+    folder: Path,
+    form: str,
+    *,
+    columns: Sequence[str] = (),
+    masks: Sequence[str] = (),
+    spread: str = "se",
+) -> str:
+    """Return the table of the comparison in `folder` as `markdown`, `latex` or `csv`.
+
+    Args:
+        folder: where results.json is.
+        form: one of the three.
+        columns: metrics and costs by their keys, by default the usual four metrics.
+        masks: kinds of masks, by default all.
+        spread: `se` (standard error), `sd` (standard deviation over pictures) or `ci` (95 %
+            interval).
+
+    Raises:
+        GapfillError: results.json is missing, damaged, or of an unknown schema.
+        UsageError: a column or kind of masks that is not there.
+    """
+    tables = papers.gather(load.results(Path(folder)), columns, masks, spread)
+    return papers.FORMATS[form](tables)
+
+
+def _read(
+    folder: Path,
+) -> tuple[dict[str, Any], load.Pictures, load.Scores, list[load.History], list[str]]:
+    """Read all that the page is made of."""
+    results = load.results(folder)
+    pictures, scores = load.pictures(folder, results), load.scores(folder, results)
+    return results, pictures, scores, *load.histories(folder, results)
