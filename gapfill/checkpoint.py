@@ -56,18 +56,45 @@ def write_atomic(path: Path, *pieces: bytes | memoryview) -> None:
         raise GapfillError(f"cannot write {path}: {error.strerror or error}.") from error
 
 
+def write_named(path: Path, data: bytes | memoryview) -> None:
+    """Write to a file that a person named, whatever it is.
+
+    A regular or new file is written in one piece, at the end of links; into a device or a pipe it
+    is written straight, so that it stays what it is.
+
+    Raises:
+        GapfillError: it cannot be written to.
+    """
+    try:
+        path = Path(os.path.realpath(path))
+        if path.exists() and not path.is_file() and not path.is_dir():
+            with path.open("wb", buffering=0) as file:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[file.write(rest) or 0 :]
+            return
+    except OSError as error:
+        raise GapfillError(f"cannot write {path}: {error.strerror or error}.") from error
+    write_atomic(path, data)
+
+
 def write_text(path: Path, text: str) -> None:
     r"""Write a UTF-8 text file in one piece.
 
     A name in it whose bytes are no text, of a file from another system, is spelt `\udcff`, which
     JSON reads as the same name.
     """
-    write_atomic(path, text.encode("utf-8", "backslashreplace"))
+    write_atomic(path, _encoded(text))
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON in one piece."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, named: bool = False) -> None:
+    """Write `value` as indented JSON in one piece; see `write_named` for what a person named."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    (write_named if named else write_atomic)(path, _encoded(text))
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -172,7 +172,7 @@ def write_json(path: str, value: Any) -> None:
     else:
         from gapfill import checkpoint
 
-        checkpoint.write_json(Path(path), value)
+        checkpoint.write_json(Path(path), value, named=True)
 
 
 def fitting(text: str, encoding: str | None) -> str:

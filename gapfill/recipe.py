@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from gapfill import masks
 from gapfill.config import Range, build
+from gapfill.data.stream import LARGEST_BATCH
 from gapfill.errors import UsageError
 from gapfill.inpainter import Inpainter
 from gapfill.registry import create, model_class
@@ -31,7 +32,7 @@ class Recipe:
     model: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     mask: str = "center"
-    batch_size: Annotated[int, Range(2)] = 64
+    batch_size: Annotated[int, Range(2, LARGEST_BATCH)] = 64
     flip: bool = True
     train: Training = field(default_factory=Training)
 

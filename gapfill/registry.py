@@ -135,7 +135,7 @@ def _described(card: Card, tensors: Mapping[str, Tensor], folder: Path) -> Inpai
     try:
         outline = _outline(cls, config)
         if outline is not None:
-            _fill(outline, {name: each.to("meta") for name, each in tensors.items()})
+            _fill(outline, {name: each.to("meta") for name, each in tensors.items()}, assign=True)
         with seeded(0):  # whose weights are replaced
             model = cls(config)
         _fill(model, tensors)
@@ -158,13 +158,13 @@ def _outline(cls: type[Inpainter], config: Any) -> Inpainter | None:
         return None
 
 
-def _fill(model: Inpainter, tensors: Mapping[str, Tensor]) -> None:
+def _fill(model: Inpainter, tensors: Mapping[str, Tensor], assign: bool = False) -> None:
     """Give a model its weights; their types count, which torch would convert without a word."""
     for name, own in model.state_dict().items():
         found = tensors.get(name)
         if found is not None and found.is_floating_point() != own.is_floating_point():
             raise UsageError(f"'{name}' is {found.dtype}, not {own.dtype}.")
-    model.load_state_dict(tensors)
+    model.load_state_dict(tensors, assign=assign)
 
 
 def is_saved(path: str | Path) -> bool:

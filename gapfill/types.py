@@ -65,13 +65,36 @@ def always(step: int, total: int) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class _Every:
+    period: int
+
+    def __call__(self, step: int, total: int) -> bool:
+        return step % self.period == self.period - 1
+
+    def span(self, total: int) -> range:
+        return range(self.period - 1, total - total % self.period)
+
+
+@dataclass(frozen=True)
+class _Between:
+    start: float
+    stop: float
+
+    def __call__(self, step: int, total: int) -> bool:
+        return step in self.span(total)
+
+    def span(self, total: int) -> range:
+        return range(max(0, round(self.start * total)), min(total, round(self.stop * total)))
+
+
 def every(period: int) -> When:
     """An update made on every `period`-th step.
 
     >>> [step for step in range(12) if every(5)(step, 12)]
     [4, 9]
     """
-    return lambda step, total: step % period == period - 1
+    return _Every(period)
 
 
 def between(start: float, stop: float = 1.0) -> When:
@@ -82,7 +105,23 @@ def between(start: float, stop: float = 1.0) -> When:
     >>> [step for step in range(10) if between(0.2, 0.5)(step, 10)]
     [2, 3, 4]
     """
-    return lambda step, total: round(start * total) <= step < round(stop * total)
+    return _Between(start, stop)
+
+
+def span(when: When, total: int) -> range:
+    """The steps from an update's first turn to its last; empty if it never has one.
+
+    `always`, `every` and `between` know it. Others are asked from both ends, step by step.
+
+    >>> span(between(0.5), 10**9), span(every(5), 12)
+    (range(500000000, 1000000000), range(4, 10))
+    """
+    if isinstance(when, _Every | _Between):
+        return when.span(total)
+    steps = range(total)
+    first = next((step for step in steps if when(step, total)), total)
+    last = next((step for step in reversed(steps[first:]) if when(step, total)), first - 1)
+    return range(first, last + 1)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import os
 import pickle
 import random
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,57 @@ def test_a_written_file_is_as_readable_as_any_other(tmp_path):
     checkpoint.write_text(tmp_path / "ours", "")
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("usual", "ours")]
     assert modes[0] == modes[1]
+
+
+def test_what_a_person_named_stays_what_it_is(tmp_path):
+    device = Path(os.devnull)
+    before = device.stat()
+    checkpoint.write_named(device, b"gone")
+    assert (device.stat().st_mode, device.stat().st_rdev) == (before.st_mode, before.st_rdev)
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.write_text("old")
+    link.symlink_to(real)
+    checkpoint.write_json(link, {"a": 1}, named=True)
+    assert link.is_symlink()
+    assert json.loads(real.read_text()) == {"a": 1}
+    (tmp_path / "dangling").symlink_to(tmp_path / "new")
+    checkpoint.write_named(tmp_path / "dangling", b"there")
+    assert (tmp_path / "new").read_bytes() == b"there"
+    with pytest.raises(GapfillError, match="cannot write"):
+        checkpoint.write_named(tmp_path, b"a folder")
+
+
+def test_a_pipe_gets_everything_and_stays_a_pipe(tmp_path):
+    pipe, data = tmp_path / "pipe", bytes(range(256)) * 1000
+    os.mkfifo(pipe)
+    found = []
+    reader = threading.Thread(target=lambda: found.append(pipe.read_bytes()))
+    reader.start()
+    checkpoint.write_named(pipe, data)
+    reader.join()
+    assert found == [data]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", "[" * 10_000, '{"a": NaN}', '{"a": ' + "9" * 5000])
+def test_json_that_is_no_object_is_one_line_with_its_file(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(DamagedError, match=r"a\.json is damaged \(.*\)\.$"):
+        checkpoint.read_json(tmp_path / "a.json")
+
+
+def test_a_pipe_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "a.json")
+    for read in (checkpoint.read_json, checkpoint.load):
+        with pytest.raises(GapfillError, match="it is no regular file"):
+            read(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_no_numbers_are_refused(tmp_path, value):
+    checkpoint.save_weights(tmp_path / "m", {"a": torch.ones(2), "b": torch.tensor([1, value])}, {})
+    with pytest.raises(DamagedError, match="hold NaN or infinity in 'b'"):
+        checkpoint.load_weights(tmp_path / "m")
 
 
 @pytest.mark.parametrize("broken", ["fsync", "replace"])

@@ -217,7 +217,7 @@ def test_other_settings_in_the_same_folder_are_refused(small_set, tmp_path, caps
     [
         (["--models", "dcgam"], "unknown model 'dcgam'. Did you mean 'dcgan'? Known: "),
         (["--mask", "centre"], "center"),
-        (["--seeds", "0"], "--seeds must be at least 1; got 0."),
+        (["--seeds", "0"], "--seeds must be 1 to 1000; got 0."),
         (["--budget", "soon"], "budget must be a time such as 90s, 10m or 1h; got 'soon'."),
         (["--models", "nowhere.yaml"], "cannot read the recipe nowhere.yaml"),
         (["--steps", "3", "--epochs", "2"], "not allowed with argument"),

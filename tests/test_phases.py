@@ -10,7 +10,7 @@ from gapfill.report.load import Curve, History
 from gapfill.train.engine import Engine
 from gapfill.train.schedule import factor
 from gapfill.train.settings import Training
-from gapfill.types import Batch
+from gapfill.types import Batch, always, between, every, span
 
 SMALL = {"size": 32, "width": 4, "critic_width": 4}
 
@@ -89,3 +89,24 @@ def test_the_charts_take_every_critic_for_one():
     run = History("gfc", 0, curves)
     assert set(run.role("discriminator")) == {"local_critic", "critic"}
     assert set(run.role("generator")) == {"local", "generator"}
+
+
+def test_a_long_run_knows_its_phases_at_once():
+    total = 10**9
+    assert span(always, total) == range(total)
+    assert span(every(5), total) == range(4, total)
+    assert span(every(7), total) == range(6, total // 7 * 7)
+    assert span(between(0.2, 0.5), total) == range(total // 5, total // 2)
+    assert not span(every(5), 4)
+    assert not span(between(0.5, 0.5), total)
+
+
+@pytest.mark.parametrize("total", [1, 4, 5, 12, 101])
+@pytest.mark.parametrize(
+    "when", [always, every(1), every(5), between(0, 0.2), between(0.3, 0.7), between(0.99)]
+)
+def test_a_phases_borders_are_those_that_walking_finds(when, total):
+    walked = span(lambda step, total: when(step, total), total)
+    assert list(span(when, total)) == list(walked)
+    turns = [step for step in range(total) if when(step, total)]
+    assert list(walked) == (list(range(turns[0], turns[-1] + 1)) if turns else [])

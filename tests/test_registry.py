@@ -314,6 +314,75 @@ def test_weights_that_do_not_fit_their_model_are_refused_in_one_line(tmp_path):
     assert name in text
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"model": 3},
+        {"model": None},
+        {"config": []},
+        {"config": {"width": "wide"}},
+        {"config": {"wide": 1}},
+        {"training": 3},
+        {"run": []},
+        {"strange": 1},
+    ],
+    ids=str,
+)
+def test_a_card_that_is_none_is_one_line_with_its_file(tmp_path, wrong):
+    about = {"model": "cnn", "config": {"size": 32, "width": 4}} | wrong
+    checkpoint.save_weights(tmp_path / "model.safetensors", {}, about)
+    checkpoint.write_json(tmp_path / "config.json", about)
+    text = message(gapfill.load, tmp_path, error=GapfillError)
+    assert text.startswith(f"{tmp_path / 'config.json'}")
+
+
+def test_a_card_asks_for_no_memory_before_its_weights_are_compared(tmp_path, monkeypatch):
+    made = []
+    real = torch.nn.Module.register_parameter
+
+    def noted(module, name, parameter):
+        if parameter is not None:
+            made.append((parameter.device.type, parameter.numel()))
+        real(module, name, parameter)
+
+    about = {"model": "cnn", "config": {"size": 32, "width": 512}}
+    checkpoint.save_weights(tmp_path / "model.safetensors", {"a": torch.ones(3)}, about)
+    checkpoint.write_json(tmp_path / "config.json", about)
+    monkeypatch.setattr(torch.nn.Module, "register_parameter", noted)
+    text = message(gapfill.load, tmp_path, error=GapfillError)
+    assert text.startswith(f"the weights in {tmp_path} do not fit 'cnn': ")
+    assert sum(count for _, count in made) > 10**7
+    assert {device for device, _ in made} == {"meta"}
+
+
+@pytest.mark.parametrize("bank", [(0, 3, 32, 32), (2, 3, 16, 16), (2, 1, 32, 32), (3,), ()])
+def test_a_bank_of_another_shape_is_one_line(tmp_path, bank):
+    about = {"model": "nearest", "config": {"size": 32}}
+    tensors = {"bank": torch.zeros(bank, dtype=torch.uint8)}
+    checkpoint.save_weights(tmp_path / "model.safetensors", tensors, about)
+    checkpoint.write_json(tmp_path / "config.json", about)
+    text = message(gapfill.load, tmp_path, error=GapfillError)
+    assert text.startswith(
+        f"the weights in {tmp_path} do not fit 'nearest': a bank of pictures is "
+    )
+
+
+def test_weights_of_another_type_are_refused(tmp_path):
+    about = {"model": "nearest", "config": {"size": 32}}
+    tensors = {"bank": torch.zeros(2, 3, 32, 32)}
+    checkpoint.save_weights(tmp_path / "model.safetensors", tensors, about)
+    checkpoint.write_json(tmp_path / "config.json", about)
+    text = message(gapfill.load, tmp_path, error=GapfillError)
+    assert text.endswith("'bank' is torch.float32, not torch.uint8.")
+
+
+def test_loading_leaves_torchs_random_numbers_where_they_were(tmp_path):
+    gapfill.testing.trained(gapfill.create("cnn", size=32, width=4)).save(tmp_path)
+    before = torch.get_rng_state()
+    gapfill.load(tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_saved_model_of_a_plug_in_that_is_gone_is_named(tmp_path):
     saved(tmp_path)
     about = {"model": "lost", "config": {}}

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from gapfill.compute import resolve_precision
+from gapfill.config import build
 from gapfill.errors import GapfillError, UsageError
 from gapfill.train import DivergedError, Trainer, Training
 from gapfill.train.settings import seconds
@@ -309,6 +310,30 @@ def test_lengths_exclude_each_other():
 @pytest.mark.parametrize(("text", "value"), [("90s", 90), ("10m", 600), ("1.5h", 5400)])
 def test_a_time_is_read(text, value):
     assert seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["1001h", "99999999999h", "9" * 5000 + "s"])
+def test_a_budget_has_an_end(text):
+    with pytest.raises(UsageError, match="budget must be at most 1000h; got '") as caught:
+        Training(budget=text)
+    assert len(str(caught.value)) < 100
+
+
+@pytest.mark.parametrize(
+    "given", [{"steps": 10**10}, {"epochs": 1e12}, {"watch": 10**9}, {"log_every": 10**9}], ids=str
+)
+def test_lengths_have_an_end(given):
+    with pytest.raises(UsageError, match="must be"):
+        build(Training, given)
+
+
+def test_epochs_that_are_too_many_steps_are_refused():
+    module = Two()
+    update = Update("a", sgd(module.a), lambda batch: {"x": module.a * 1})
+    settings = Training(epochs=1e6, device="cpu", precision="fp32")
+    trainer = Trainer(module, [update], batches, settings, steps_per_epoch=10_000, quiet=True)
+    with pytest.raises(UsageError, match="at most 1,000,000,000"):
+        trainer.run()
 
 
 @pytest.mark.parametrize("text", ["", "10", "m", "0s", "ten minutes", "-5m"])

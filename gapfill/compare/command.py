@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 NAME, HELP = "compare", "train, score and report several models"
 
 GENERATED_BUDGET = "75s"
+MOST_SEEDS = 1000
 
 
 def parser() -> console.Parser:
@@ -92,6 +93,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     from gapfill.compare.stages import Plan, baselines, contestants
     from gapfill.config import build
     from gapfill.data import open_table
+    from gapfill.data.stream import LARGEST_BATCH
     from gapfill.errors import UsageError
     from gapfill.train import Training, resolve_mode
 
@@ -99,16 +101,16 @@ def make_plan(options: argparse.Namespace) -> Plan:
     mask = options.mask or kinds[0]
     for kind in (mask, *kinds):
         masks.check(kind)
-    if options.seeds < 1:
-        raise UsageError(f"--seeds must be at least 1; got {options.seeds}.")
+    if not 1 <= options.seeds <= MOST_SEEDS:
+        raise UsageError(f"--seeds must be 1 to {MOST_SEEDS}; got {options.seeds}.")
     if ranks.launched():
         raise UsageError(
             "a comparison runs in one process. Train with `torchrun -m gapfill fit`, then compare "
             "the folders."
         )
     batch_size = 64 if options.batch_size is None else options.batch_size
-    if batch_size < 2:
-        raise UsageError(f"--batch-size must be at least 2; got {batch_size}.")
+    if not 2 <= batch_size <= LARGEST_BATCH:
+        raise UsageError(f"--batch-size must be 2 to {LARGEST_BATCH}; got {batch_size}.")
     names = ("epochs", "steps", "budget")
     length = console.given(options, *names)
     settings = console.given(options, "seed", "device", "precision", "mode")

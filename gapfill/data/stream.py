@@ -17,6 +17,7 @@ from gapfill.data.checks import check_images
 from gapfill.errors import UsageError
 from gapfill.randomness import mix
 
+LARGEST_BATCH = 65_536
 _BLOCK = 1024  # pictures that a stream gathers together, some steps' worth
 
 
@@ -80,8 +81,8 @@ class Stream:
         device: torch.device | str = "cpu",
     ) -> None:
         check_images(images)
-        if batch_size < 1:
-            raise UsageError(f"batch_size must be at least 1; got {batch_size}.")
+        if not 1 <= batch_size <= LARGEST_BATCH:
+            raise UsageError(f"batch_size must be 1 to {LARGEST_BATCH}; got {batch_size}.")
         if batch_size % ranks.world():
             raise UsageError(
                 f"batch_size {batch_size} cannot be shared by {ranks.world()} processes evenly."

@@ -60,4 +60,4 @@ def fill_file(
     filled = image[0].permute(1, 2, 0).contiguous().numpy()
     buffer = BytesIO()
     Image.fromarray(filled).save(buffer, "PNG")
-    checkpoint.write_atomic(out, buffer.getvalue())
+    checkpoint.write_named(out, buffer.getvalue())

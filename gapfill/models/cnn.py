@@ -59,7 +59,7 @@ class CNN(Perceptive):
         perceptual: Annotated[float, Range(0)] = 0.0
         dropout: Annotated[float, Range(0, 0.9)] = 0.3
         ring: Annotated[float, Range(0)] = 0.5
-        ring_width: Annotated[int, Range(1)] = 2
+        ring_width: Annotated[int, Range(1, 64)] = 2
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)

@@ -65,8 +65,8 @@ class Semantic(Inpainter):
         critic_width: Annotated[int, Range(4, 512)] = 32
         code: Annotated[int, Range(1, 4096)] = 100
         lr: Annotated[float, Range(1e-7, 1)] = 2e-4
-        iterations: Annotated[int, Range(1)] = 200
-        restarts: Annotated[int, Range(1)] = 2
+        iterations: Annotated[int, Range(1, 100_000)] = 200
+        restarts: Annotated[int, Range(1, 1000)] = 2
         search_lr: Annotated[float, Range(1e-7, 1)] = 0.03
         prior: Annotated[float, Range(0)] = 0.003
         reach: Annotated[int, Range(1, 31)] = 3

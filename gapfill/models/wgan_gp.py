@@ -46,7 +46,7 @@ class WGANGP(DCGAN):
 
         adversarial: Annotated[float, Range(0)] = 0.001
         penalty: Annotated[float, Range(0)] = 10.0
-        critic_steps: Annotated[int, Range(1)] = 1
+        critic_steps: Annotated[int, Range(1, 1000)] = 1
 
     @property
     def objective(self) -> losses.Objective:

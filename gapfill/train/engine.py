@@ -21,7 +21,7 @@ from gapfill.train.average import Average
 from gapfill.train.ledger import Losses
 from gapfill.train.schedule import factor
 from gapfill.train.settings import Training
-from gapfill.types import REPORTED, Batch, Update
+from gapfill.types import REPORTED, Batch, Update, span
 
 _WARM = 3  # steps made by calls before a step is captured: libraries choose and allocate on them
 
@@ -119,9 +119,10 @@ class Engine:
     def _span(self, optimizer: Optimizer) -> range:
         """The steps from an optimiser's first turn to its last: its schedule fits its phase."""
         whens = [update.when for update in self.updates if update.optimizer is optimizer]
-        steps = range(self.total)
-        turns = [step for step in steps if any(when(step, self.total) for when in whens)]
-        return range(turns[0], turns[-1] + 1) if turns else steps
+        spans = [found for found in (span(when, self.total) for when in whens) if found]
+        if not spans:
+            return range(self.total)
+        return range(min(each.start for each in spans), max(each.stop for each in spans))
 
     def _make(self, active: Sequence[Update], batch: Batch, share: float | Tensor) -> Losses:
         names: list[str] = []

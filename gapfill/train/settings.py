@@ -10,6 +10,8 @@ from gapfill.config import Range
 from gapfill.errors import UsageError
 
 DEFAULT_EPOCHS = 25.0
+MOST_STEPS = 10**9
+LONGEST = 1000 * 3600  # seconds of a budget
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,10 @@ class Training:
         save_seconds: time between two checkpoints.
     """
 
-    steps: Annotated[int | None, Range(1)] = None
-    epochs: Annotated[float | None, Range(0.001)] = None
+    steps: Annotated[int | None, Range(1, MOST_STEPS)] = None
+    epochs: Annotated[float | None, Range(0.001, 10**6)] = None
     budget: str | None = None
-    seed: Annotated[int, Range(0)] = 0
+    seed: Annotated[int, Range(0, 2**63 - 1)] = 0
     device: str = "auto"
     mode: Literal["auto", "eager", "compile", "graph"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -48,8 +50,8 @@ class Training:
     warmup: Annotated[float, Range(0, 0.5)] = 0.02
     clip: Annotated[float, Range(0)] = 0.0
     ema: Annotated[float, Range(0, 0.5)] = 0.02
-    watch: Annotated[int, Range(0)] = 20
-    log_every: Annotated[int, Range(1)] = 20
+    watch: Annotated[int, Range(0, 10_000)] = 20
+    log_every: Annotated[int, Range(1, 10_000)] = 20
     save_seconds: Annotated[float, Range(0)] = 60.0
 
     def __post_init__(self) -> None:
@@ -85,5 +87,12 @@ def seconds(text: str) -> float:
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", text.strip())
     if not match or not float(match[1]):
-        raise UsageError(f"budget must be a time such as 90s, 10m or 1h; got '{text}'.")
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+        raise UsageError(f"budget must be a time such as 90s, 10m or 1h; got '{_short(text)}'.")
+    found = float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+    if found > LONGEST:
+        raise UsageError(f"budget must be at most {LONGEST // 3600}h; got '{_short(text)}'.")
+    return found
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else text[:40] + "…"

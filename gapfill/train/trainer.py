@@ -18,13 +18,13 @@ from tqdm import tqdm
 
 from gapfill import ranks
 from gapfill.compute import fast_math, resolve_precision
-from gapfill.errors import GapfillError
+from gapfill.errors import GapfillError, UsageError
 from gapfill.randomness import kept, mix, seeded
 from gapfill.train.engine import Engine, resolve_mode
 from gapfill.train.folder import RunFolder, differing
 from gapfill.train.ledger import Ledger
 from gapfill.train.progress import Progress
-from gapfill.train.settings import DEFAULT_EPOCHS, Training, seconds
+from gapfill.train.settings import DEFAULT_EPOCHS, MOST_STEPS, Training, seconds
 from gapfill.train.signals import InterruptedRun, Signals
 from gapfill.train.state import Saved, misfit
 from gapfill.types import Batch, Update
@@ -207,7 +207,10 @@ class Trainer:
         if not self._steps_per_epoch:
             raise GapfillError("this loader has no length: say how long with steps= or budget=.")
         epochs = settings.epochs or DEFAULT_EPOCHS
-        return max(1, round(epochs * self._steps_per_epoch)), settings.watch
+        steps = max(1, round(epochs * self._steps_per_epoch))
+        if steps > MOST_STEPS:
+            raise UsageError(f"{epochs:g} epochs are {steps:,} steps; at most {MOST_STEPS:,}.")
+        return steps, settings.watch
 
     def _rehearse(self, budget: float) -> tuple[int, int]:
         """How many steps and looks fit in `budget` seconds, by timing some and undoing them."""
@@ -227,7 +230,8 @@ class Trainer:
             looks = max(2, min(self.settings.watch, int(0.1 * budget / looking)))
         self._ledger.clear()
         self._restore(before)
-        return max(1, int(max(budget - looks * looking, budget / 2) / typical)), looks
+        steps = int(max(budget - looks * looking, budget / 2) / typical)
+        return min(max(1, steps), MOST_STEPS), looks
 
     def _time_steps(self, first: int) -> float:
         """Seconds of a step from `first` on: the middle of three groups, after a warm-up."""
