@@ -98,6 +98,14 @@ def add_masks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--masks", nargs="+", metavar="MASK", help="score under each of these (default: center)"
     )
+    add_invert_mask(parser)
+
+
+def add_invert_mask(parser: argparse.ArgumentParser) -> None:
+    """Masks in files that are the other way round."""
+    parser.add_argument(
+        "--invert-mask", action="store_true", help="black = missing in the masks of file:PATH"
+    )
 
 
 def add_length(parser: argparse.ArgumentParser) -> None:

@@ -94,7 +94,8 @@ def read_mask(source: Path | bytes | BinaryIO, size: tuple[int, int] | None = No
     try:
         missing = marked(picture)
     except ValueError as error:
-        raise UsageError(f"{name or 'the picture'} is no mask: {error}.") from error
+        order = " The photo comes first, then its mask." if size is not None else ""
+        raise UsageError(f"{name or 'the picture'} is no mask: {error}.{order}") from error
     return torch.from_numpy(missing.astype(np.float32))[None, None]
 
 

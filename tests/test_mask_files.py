@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from gapfill.errors import UsageError
-from gapfill.masks import area, check, draw, parse
+from gapfill.masks import area, check, describe, draw, inverted_files, parse
 from gapfill.pictures import PictureError
 
 
@@ -76,6 +76,93 @@ def test_an_edited_mask_picture_is_read_again(tmp_path):
     assert torch.equal(draw(kind, 0, 16), 1 - before)
 
 
+def test_an_edited_mask_picture_in_a_folder_is_read_again(tmp_path):
+    save_mask(tmp_path / "a.png", corner())
+    kind = save_mask(tmp_path / "b.png", corner()).removesuffix("/b.png")
+    before = draw(kind, 1, 16)
+    save_mask(tmp_path / "b.png", 255 - corner())
+    assert torch.equal(draw(kind, 1, 16), 1 - before)
+
+
+def test_masks_in_folders_of_folders_are_found_and_hidden_ones_are_not(tmp_path):
+    for number, name in enumerate(["b/x/2.png", "a/1.png", "b/1.PNG", "0.png"]):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        save_mask(tmp_path / name, np.roll(corner(), number, 0))
+    for name in ("._0.png", "b/._1.png", "__MACOSX/0.png", ".thumbnails/0.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"resource fork")
+    drawn = draw(f"file:{tmp_path}", range(4), 16)[:, 0]
+    wanted = [np.roll(corner(), number, 0) / 255 for number in (3, 1, 2, 0)]
+    assert torch.equal(drawn, torch.from_numpy(np.stack(wanted)).float())
+
+
+def test_links_that_loop_end(tmp_path):
+    kind = save_mask(tmp_path / "a.png", corner()).removesuffix("/a.png")
+    try:
+        (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
+    except OSError:
+        pytest.skip("this system makes no symbolic links")
+    assert torch.equal(draw(kind, 0, 16), draw(f"{kind}/a.png", 0, 16))
+
+
+def test_masks_may_be_the_other_way_round(tmp_path):
+    kind = save_mask(tmp_path / "one.png", 255 - corner())
+    (other,) = inverted_files([kind])
+    assert other == f"inverted-{kind}"
+    assert torch.equal(draw(other, 0, 16)[0, 0], torch.from_numpy(corner() / 255).float())
+    assert inverted_files([other, "center"]) == (kind, "center")
+    assert inverted_files([f"rect+{kind}"]) == (f"rect+{other}",)
+    with pytest.raises(UsageError, match="is for masks in files"):
+        inverted_files(["center", "rect+brush"])
+
+
+def test_masks_the_wrong_way_round_are_refused_before_anything_is_drawn(tmp_path):
+    few = np.zeros((64, 64), np.uint8)
+    few[:8, :8] = 255
+    kind = save_mask(tmp_path / "few.png", 255 - few)
+    with pytest.raises(UsageError) as caught:
+        check(kind)
+    assert str(caught.value) == (
+        f"mask picture {tmp_path / 'few.png'}: 98% of it is white, which means missing; if yours "
+        "is the other way round, use --invert-mask (in Python and recipes, inverted-file:PATH is "
+        "the inverse of file:PATH)"
+    )
+    check(f"inverted-{kind}")
+    with pytest.raises(UsageError, match=r"98% of it is black, .* leave it out"):
+        check(f"inverted-{save_mask(tmp_path / 'right.png', few)}")
+
+
+def test_masks_are_described_by_their_number_and_share(tmp_path):
+    for name in "abc":
+        kind = save_mask(tmp_path / f"{name}.png", corner()).removesuffix(f"/{name}.png")
+    assert describe(f"{kind}+center") == f"{kind} (3 pictures, 12% missing)+center"
+
+
+def test_a_path_may_hold_plus_signs_and_a_home(tmp_path, monkeypatch):
+    (tmp_path / "a+b").mkdir()
+    save_mask(tmp_path / "a+b" / "c+.png", corner())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    for path in (f"{tmp_path}/a+b", f"{tmp_path}/a+b/c+.png", "~/a+b"):
+        assert parse(f"rect+file:{path}+brush") == ("rect", f"file:{path}", "brush")
+        assert area(draw(f"file:{path}", 0, 16)).item() == 0.125
+    with pytest.raises(UsageError, match="no such file or folder"):
+        parse("file:~/a+c")
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "null\0character", "~nobody-of-this-name/x"])
+def test_a_path_that_cannot_be_is_refused_in_one_line(name):
+    with pytest.raises(UsageError) as caught:
+        check(f"file:{name}")
+    assert len(str(caught.value)) < 300
+
+
+def test_a_photo_is_no_mask(tmp_path):
+    photo = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    with pytest.raises(UsageError, match=r"one\.png is no mask: it has many colours, as a photo"):
+        check(save_mask(tmp_path / "one.png", photo))
+
+
 def test_a_mask_picture_can_be_one_of_a_mixture(tmp_path):
     kind = save_mask(tmp_path / "one.png", corner())
     assert parse(f"rect+{kind}") == ("rect", kind)
@@ -88,7 +175,7 @@ def test_a_mask_picture_can_be_one_of_a_mixture(tmp_path):
     [
         (np.zeros((16, 16), np.uint8), "all black"),
         (np.full((16, 16), 255, np.uint8), "all white"),
-        (np.zeros((16, 20), np.uint8), "20 x 16 pixels; a mask must be square"),
+        (np.zeros((16, 20), np.uint8), "20×16 pixels; a mask must be square"),
     ],
 )
 def test_a_mask_picture_that_does_not_serve_is_refused_by_name(tmp_path, content, message):

@@ -27,17 +27,22 @@ def run(options: argparse.Namespace) -> None:
     from gapfill.data import open_table
 
     kinds = tuple(dict.fromkeys(options.masks or ["center"]))
+    if options.invert_mask:
+        kinds = masks.inverted_files(kinds)
     for kind in kinds:
         masks.check(kind)
     if options.test:
         test = test_pictures(open_table(options.test, options.size, options.crop))
     else:
         test = open_table(options.data, options.size, options.crop).part("test")
+    rule = [f"split by {test.rule}"] if test.rule else []
+    said = "".join(f"; {note}" for note in (*rule, *test.notes))
+    holes = ", ".join(map(masks.describe, kinds))
     out = Path(options.out)
     written = bank.write(out, test, kinds)
     console.say(
-        f"{len(test):,} pictures of {test.title}, {test.size}×{test.size}, "
-        f"masks: {', '.join(kinds)} · {'wrote' if written else 'nothing to do for'} "
+        f"{len(test):,} pictures of {test.title}, {test.size}×{test.size}{said}, "
+        f"masks: {holes} · {'wrote' if written else 'nothing to do for'} "
         f"{out / bank.MANIFEST}  {'  '.join(bank.FOLDERS)}",
         options.quiet,
     )

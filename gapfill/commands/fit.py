@@ -15,6 +15,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="a registered name or a recipe (.yaml)")
     console.add_data(parser)
     parser.add_argument("--mask", help="which masks to train with (default: center)")
+    console.add_invert_mask(parser)
     console.add_length(parser)
     console.add_training(parser)
     console.add_set(parser)
@@ -24,6 +25,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train one model as a recipe says, with the command line's changes."""
+    from dataclasses import replace
+
     from gapfill import masks, ranks
     from gapfill.compute import resolve_precision
     from gapfill.config import build, plain
@@ -39,6 +42,8 @@ def run(options: argparse.Namespace) -> None:
         changes["flip"] = False
     settings = {**recipe.settings, **console.parse_set(options.set)}
     recipe = build(Recipe, vars(recipe) | changes | {"settings": settings}).sized(options.size)
+    if options.invert_mask:
+        recipe = replace(recipe, mask=masks.inverted_files([recipe.mask])[0])
     masks.check(recipe.mask)
     length = console.given(options, "epochs", "steps", "budget")
     training = plain(recipe.train) | console.given(options, "device", "precision", "mode", "seed")
@@ -52,9 +57,9 @@ def run(options: argparse.Namespace) -> None:
     table = open_table(options.data, options.size, options.crop, extra=options.extra)
     out = Path(options.out)
     if ranks.rank() == 0:
+        holes = masks.describe(recipe.mask)
         console.say(
-            f"data: {table.introduce()} · masks: {recipe.mask} · {device.type}, {how}",
-            options.quiet,
+            f"data: {table.introduce()} · masks: {holes} · {device.type}, {how}", options.quiet
         )
     model.fit(
         Stream(table.part("train").images, recipe.batch_size, train.seed, flip=recipe.flip),

@@ -99,6 +99,8 @@ def make_plan(options: argparse.Namespace) -> Plan:
 
     kinds = tuple(dict.fromkeys(options.masks or [options.mask or "center"]))
     mask = options.mask or kinds[0]
+    if options.invert_mask:
+        mask, *kinds = masks.inverted_files((mask, *kinds))
     for kind in (mask, *kinds):
         masks.check(kind)
     if not 1 <= options.seeds <= MOST_SEEDS:
@@ -139,7 +141,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
         table=table,
         test=test,
         mask=mask,
-        kinds=kinds,
+        kinds=tuple(kinds),
         seeds=tuple(range(training.seed, training.seed + options.seeds)),
         batch_size=batch_size,
         training=training,
@@ -153,9 +155,9 @@ def make_plan(options: argparse.Namespace) -> Plan:
 
 def _folder(wanted: dict[str, Any], options: argparse.Namespace) -> Path:
     """A folder's name that the same command finds again."""
-    text = json.dumps(
-        [wanted, options.models, options.masks, options.seeds, options.test], sort_keys=True
-    )
+    words = [wanted, options.models, options.masks, options.seeds, options.test]
+    words += ["inverted"] if options.invert_mask else []
+    text = json.dumps(words, sort_keys=True)
     return Path("runs") / f"compare-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 

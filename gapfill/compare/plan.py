@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gapfill import ranks
+from gapfill import masks, ranks
 from gapfill.compute import resolve_precision
 from gapfill.data import Table
 from gapfill.recipe import Recipe
@@ -100,5 +100,6 @@ def _scored(test: Table) -> str:
 
 
 def _masks(trained: str, scored: Iterable[str]) -> str:
-    kinds = ", ".join(scored)
-    return kinds if kinds == trained else f"{kinds} (trained under {trained})"
+    kinds = tuple(scored)
+    words = ", ".join(map(masks.describe, kinds))
+    return words if kinds == (trained,) else f"{words} (trained under {masks.describe(trained)})"

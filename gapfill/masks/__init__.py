@@ -7,9 +7,8 @@ and a resumed run sees the holes that the unbroken one would have seen.
 
 import difflib
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,9 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gapfill.errors import UsageError
-from gapfill.masks.files import FILE, bank
+from gapfill.masks.files import FILE, INVERTED, bank, is_file, look, path_of
 from gapfill.masks.kinds import KINDS, Kind, Random, below, mask_kind
 from gapfill.randomness import uniform
+from gapfill.reading.regular import is_there, shortened
 
 __all__ = [
     "KINDS",
@@ -29,8 +29,10 @@ __all__ = [
     "area",
     "banks",
     "check",
+    "describe",
     "digest",
     "draw",
+    "inverted_files",
     "mask_kind",
     "parse",
     "ring",
@@ -48,7 +50,7 @@ def parse(kind: str) -> tuple[str, ...]:
     Args:
         kind: a name from `KINDS`, ``file:PATH`` (a mask picture, or a folder of them), or several
             joined by ``+``, of which each picture gets one; naming a kind twice doubles its
-            share. A PATH cannot hold a ``+``.
+            share. ``inverted-file:PATH`` has black missing instead of white.
 
     Raises:
         UsageError: an unknown kind (with the nearest and the list), or a path that is not there.
@@ -58,26 +60,85 @@ def parse(kind: str) -> tuple[str, ...]:
     """
     parts = _split(kind)
     for part in parts:
-        if isinstance(part, str) and part.startswith(FILE):
-            if not Path(part.removeprefix(FILE)).exists():
-                raise UsageError(f"mask kind {part!r}: there is no such file or folder")
+        if isinstance(part, str) and is_file(part):
+            if not is_there(path_of(part)):
+                shown = shortened(part)
+                raise UsageError(f"mask kind {shown!r}: there is no such file or folder")
         elif part not in KINDS:
-            near = difflib.get_close_matches(str(part), KINDS, n=1)
+            shown = shortened(str(part))
+            near = difflib.get_close_matches(shown, KINDS, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ";"
             raise UsageError(
-                f"unknown mask kind {part!r}{hint} known are {', '.join(KINDS)}, {FILE}PATH, "
+                f"unknown mask kind {shown!r}{hint} known are {', '.join(KINDS)}, {FILE}PATH, "
                 "or several joined by '+'"
             )
     return parts
 
 
-def _split(kind: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in kind.split("+")) if isinstance(kind, str) else (kind,)
+def _split(kind: str, given: Container[str] = ()) -> tuple[str, ...]:
+    """The parts between the `+`, of which a path that is there, or is given, may hold some."""
+    if not isinstance(kind, str):
+        return (kind,)
+    pieces, parts = kind.split("+"), []
+    while pieces:
+        count = 1
+        if is_file(pieces[0].strip()):
+            for longer in range(len(pieces), 1, -1):
+                part = "+".join(pieces[:longer]).strip()
+                if part in given or is_there(path_of(part)):
+                    count = longer
+                    break
+        parts.append("+".join(pieces[:count]).strip())
+        pieces = pieces[count:]
+    return tuple(parts)
+
+
+def inverted_files(kinds: Iterable[str]) -> tuple[str, ...]:
+    """The kinds with the masks in files the other way round: black missing instead of white.
+
+    Raises:
+        UsageError: none of them lies in a file.
+
+    >>> inverted_files(["center", "rect+file:holes.png"])
+    ('center', 'rect+inverted-file:holes.png')
+    """
+    kinds = tuple(kinds)
+    changed = tuple("+".join(map(_inverted, _split(kind))) for kind in kinds)
+    if changed == kinds:
+        raise UsageError(
+            f"--invert-mask is for masks in files ({FILE}PATH); got {', '.join(map(str, kinds))}"
+        )
+    return changed
+
+
+def _inverted(part: str) -> str:
+    if part.startswith(INVERTED):
+        return FILE + part.removeprefix(INVERTED)
+    return INVERTED + part.removeprefix(FILE) if part.startswith(FILE) else part
+
+
+def describe(kind: str) -> str:
+    """The kind in words: masks in files with their number and the share that they hide."""
+    words = []
+    for part in parse(kind):
+        if is_file(part):
+            count, share = look(part)
+            pictures = f"{count:,} picture{'s' * (count > 1)}"
+            words.append(f"{part} ({pictures}, {share:.0%} missing)")
+        else:
+            words.append(part)
+    return "+".join(words)
 
 
 def check(kind: str) -> None:
-    """Raises the UsageError that `draw` would raise for a kind it does not know."""
-    parse(kind)
+    """Raises what `draw` would raise for a kind it does not know, or for masks that do not serve.
+
+    Of a folder of masks it looks at some, so that one whose masks are the other way round is
+    refused before anything else is read.
+    """
+    for part in parse(kind):
+        if is_file(part):
+            look(part)
 
 
 def banks(kind: str, size: int) -> dict[str, Tensor]:
@@ -89,8 +150,7 @@ def banks(kind: str, size: int) -> dict[str, Tensor]:
         UsageError: an unknown kind, or a mask picture that does not serve.
         PictureError: a mask picture that cannot be read.
     """
-    parts = dict.fromkeys(part for part in parse(kind) if part.startswith(FILE))
-    return {part: bank(Path(part.removeprefix(FILE)), size) for part in parts}
+    return {part: bank(part, size) for part in dict.fromkeys(filter(is_file, parse(kind)))}
 
 
 def draw(
@@ -122,7 +182,7 @@ def draw(
     >>> draw("center", range(2), 64).mean().item()
     0.25
     """
-    parts = parse(kind) if given is None else _split(kind)
+    parts = parse(kind) if given is None else _split(kind, given)
     if size < SMALLEST:
         raise UsageError(f"a mask of size {size}: the size must be at least {SMALLEST}")
     numbers = _numbers(index)
@@ -151,7 +211,7 @@ def _numbers(index: Tensor | Iterable[int] | int) -> Tensor:
 def _draw_one(
     part: str, numbers: Tensor, size: int, seed: int, given: Mapping[str, Tensor]
 ) -> Tensor:
-    if part.startswith(FILE):
+    if is_file(part):
         pictures = given[part].to(numbers.device)
         missing = pictures[numbers % len(pictures)]
     else:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from gapfill.errors import UsageError
-from gapfill.masks.files import FILE
+from gapfill.masks.files import FILE, is_file
 
 Random = Callable[[int], Tensor]
 Kind = Callable[[int, Random], Tensor]
@@ -30,7 +30,7 @@ def mask_kind(name: str) -> Callable[[Kind], Kind]:
     """Registers the function below it as the mask kind `name`; a taken name is refused."""
 
     def register(function: Kind) -> Kind:
-        if name in _kinds or "+" in name or name.startswith(FILE):
+        if name in _kinds or "+" in name or is_file(name):
             raise UsageError(f"mask kind {name!r}: the name is taken or holds '+' or '{FILE}'")
         _kinds[name] = function
         return function

@@ -45,32 +45,43 @@ def marked(picture: Image.Image) -> Bools:
             painted = pixels[opaque][:, :3]
             if (np.ptp(painted, axis=0) <= _FLAT).all():
                 return opaque
-            if not _is_black_and_white(painted):
-                return ~opaque
-            shown = (pixels[..., :3] * (alpha[..., None] / np.float32(high))).astype(np.uint8)
-            return _of_colours(shown)
+            if _is_black_and_white(painted):
+                shown = pixels[..., :3] * (alpha[..., None] / np.float32(high))
+                return _of_colours(shown.astype(np.uint8))
+            photo = _is_photo(*_along(painted, *_ends(painted)), _luminance(painted))
+            return ~opaque if photo else opaque
         return _of_colours(pixels[..., :3])
     return _of_colours(np.asarray(picture.convert("RGB")))
 
 
 def _of_colours(pixels: NDArray[np.uint8]) -> Bools:
     """What an opaque mask [H, W, 3] marks."""
-    spread = pixels.max(2) - pixels.min(2)
-    light = _luminance(pixels)
-    if spread.max() <= _FLAT:
-        return _brighter(light, 255.0)
+    if (pixels.max(2) - pixels.min(2)).max() <= _FLAT:
+        return _brighter(_luminance(pixels), 255.0)
     ground, paint = _ends(pixels.reshape(-1, 3))
-    step = paint - ground
-    away = pixels.astype(np.float32) - ground
-    along = away @ (step / (step @ step))
-    off = np.abs(away - along[..., None] * step).max(2) > _OFF
-    between = np.minimum(np.abs(along), np.abs(1 - along)) > 0.15
-    if off.mean() > _MOST_OFF or max(between.mean(), _between(light)) > _MOST_BETWEEN:
+    along, off = _along(pixels, ground, paint)
+    if _is_photo(along, off, _luminance(pixels)):
         raise ValueError(f"it has many colours, as a photo has; {_PAINT}")
     more = float(np.ptp(paint) - np.ptp(ground))
     if abs(more) < _COLOURFUL:
         more = float(_luminance(paint) - _luminance(ground))
     return along > 0.5 if more > 0 else along < 0.5
+
+
+def _along(
+    pixels: NDArray[np.uint8], ground: NDArray[np.float32], paint: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], Bools]:
+    """How far each pixel is on the way between two colours, and whether it is off the way."""
+    step = paint - ground
+    away = pixels.astype(np.float32) - ground
+    along = away @ (step / max(float(step @ step), 1e-6))
+    return along, np.abs(away - along[..., None] * step).max(-1) > _OFF
+
+
+def _is_photo(along: NDArray[np.float32], off: Bools, light: NDArray[Any]) -> bool:
+    """Whether too many pixels are neither of two colours."""
+    between = np.minimum(np.abs(along), np.abs(1 - along)) > 0.15
+    return off.mean() > _MOST_OFF or max(between.mean(), _between(light)) > _MOST_BETWEEN
 
 
 def _ends(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
