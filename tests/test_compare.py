@@ -3,11 +3,13 @@
 import json
 import shutil
 from dataclasses import dataclass
+from html import unescape
 
 import numpy as np
 import pytest
 import torch
 from common import message
+from PIL import Image
 
 import gapfill
 from gapfill import compare, masks, metrics, registry
@@ -494,3 +496,53 @@ def test_a_comparison_mirrors_no_pictures_if_told_so(small_set, tmp_path, capsys
     assert "--no-flip True" not in plan.command
     again = command.make_plan(command.parser().parse_args(words))
     assert {entry.recipe.flip for entry in again.entries} == {True}
+
+
+def save_pictures(folder, names):
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        picture = generate(1, 32, seed=number)[0].permute(1, 2, 0).numpy()
+        Image.fromarray(picture).save(folder / name)
+
+
+@pytest.mark.parametrize(
+    ("names", "count", "said"),
+    [
+        ([f"{n}.png" for n in range(24)], 24, "24 of other, all of them"),
+        (["train/a.png", "test/b.png"], 1, "1 of other, the test pictures by the folders train/"),
+    ],
+)
+def test_test_pictures_are_scored_whole_unless_they_are_split(tmp_path, names, count, said):
+    save_pictures(tmp_path / "data", ["train/a.png", "val/b.png"])
+    save_pictures(tmp_path / "other", names)
+    words = ["--models", "mean", *SMALL, "--data", str(tmp_path / "data")]
+    words += ["--test", str(tmp_path / "other"), "--out", str(tmp_path / "out")]
+    plan = command.make_plan(command.parser().parse_args(words))
+    assert len(plan.test) == count
+    first = stages.headline(plan)
+    assert (
+        f"data (1 train, 1 val), 32×32, split by the folders train/, val/ · scored on {said}"
+        in first
+    )
+
+
+def test_results_and_page_say_how_the_pictures_were_split(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("gapfill.compare.evaluate._median_seconds", lambda *a: 0.01)
+    save_pictures(tmp_path / "data", ["train/a.png", "train/b.png", "test/c.png", "25.png"])
+    (tmp_path / "data" / "d.heic").touch()
+    words = ["--models", "mean", *SMALL, "--data", str(tmp_path / "data")]
+    assert compare.main([*words, "--out", str(tmp_path / "out")]) == 0
+    notes = (
+        "1 of 4 pictures is in none of the split's folders and was split by the hash of the name "
+        "(first: 25.png)",
+        "passed over, as no format that is read: 1 .heic",
+    )
+    first = capsys.readouterr().out.splitlines()[0]
+    found = json.loads((tmp_path / "out" / "results.json").read_text("utf-8"))["data"]
+    page = unescape((tmp_path / "out" / "report.html").read_text("utf-8"))
+    assert found["split"] == "the folders train/, test/"
+    assert found["notes"] == list(notes)
+    assert "Its pictures are split by the folders train/, test/." in page
+    for note in notes:
+        assert note in first
+        assert f"Pictures: {note}." in page

@@ -366,7 +366,8 @@ def test_a_picture_that_the_partition_list_lacks_is_split_by_its_name(tmp_path):
     source = open_source(root)
     assert source.split_of("34.jpg") == hash_split("34.jpg") == 2
     assert source.division.notes == (
-        "1 of 4 pictures is not in it and was split by the hash of the name (first: 34.jpg)",
+        "1 of 4 pictures is not in the partition list and was split by the hash of the name "
+        "(first: 34.jpg)",
     )
 
 
@@ -419,7 +420,7 @@ def test_a_list_may_speak_of_one_folder_of_several(tmp_path):
     source = open_source(tmp_path)
     assert source.title == tmp_path.name
     assert source.split_of("celeba/img_align_celeba/000003.jpg") == 2
-    assert source.division.notes[0].startswith("1 of 4 pictures is not in it")
+    assert source.division.notes[0].startswith("1 of 4 pictures is not in the part")
 
 
 def lay_out(root, *names):
@@ -445,7 +446,8 @@ def test_a_lone_folder_called_as_a_split_is_none(tmp_path):
 def test_pictures_outside_the_folders_of_a_split_are_counted(tmp_path):
     source = lay_out(tmp_path, "train/1.png", "test/2.png", "25.jpg")
     assert source.division.notes == (
-        "1 of 3 pictures is not in them and was split by the hash of the name (first: 25.jpg)",
+        "1 of 3 pictures is in none of the split's folders and was split by the hash of the name "
+        "(first: 25.jpg)",
     )
 
 

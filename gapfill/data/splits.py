@@ -100,9 +100,10 @@ def divide(names: Sequence[str], prefix: str, lists: Sequence[PartitionList]) ->
     left = [name for name in names if name not in split]
     if left:
         split |= {name: hash_split(name) for name in left}
-        one, it = len(left) == 1, "it" if used else "them"
+        one = len(left) == 1
+        where = "not in the partition list" if used else "in none of the split's folders"
         notes.append(
-            f"{len(left):,} of {len(names):,} pictures {'is' if one else 'are'} not in {it} and "
+            f"{len(left):,} of {len(names):,} pictures {'is' if one else 'are'} {where} and "
             f"{'was' if one else 'were'} split by the hash of the name (first: {left[0]})"
         )
     return Division(split, printable(" and ".join(rules)), True, tuple(map(printable, notes)))

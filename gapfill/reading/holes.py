@@ -74,7 +74,7 @@ def _along(
     """How far each pixel is on the way between two colours, and whether it is off the way."""
     step = paint - ground
     away = pixels.astype(np.float32) - ground
-    along = away @ (step / max(float(step @ step), 1e-6))
+    along = (away @ (step / max(float(step @ step), 1e-6))).astype(np.float32)
     return along, np.abs(away - along[..., None] * step).max(-1) > _OFF
 
 
