@@ -206,7 +206,8 @@ def test_a_small_hole_in_a_large_picture_is_seen_pixel_by_pixel():
 def test_every_hole_is_filled_and_the_rest_stays(seed):
     hole = random_hole(seed)
     image, mask = tensors(hole)
-    filled = fill_any_size(Seeing(lambda known: torch.ones_like(known)), image, mask)
+    model = Seeing(lambda known: torch.ones_like(known))
+    filled = fill_any_size(model, image, mask, grain=False)
     marked = mask.bool().expand_as(image)
     assert torch.equal(filled[~marked], image[~marked])
     assert filled[marked].float().mean() > 250
@@ -229,6 +230,7 @@ def test_the_picture_is_painted_the_same_in_bands(monkeypatch):
     model = gapfill.create("cnn", size=SIDE, width=4)
     model.trained = True
     filled = fill_any_size(model, image, mask)
+    assert any(w.height >= 1.25 * SIDE for g in plan(hole, SIDE).groups for w in g.windows)
     monkeypatch.setattr(painting, "_BAND", 2500)
     in_bands = fill_any_size(model, image, mask)
     assert (filled.int() - in_bands.int()).abs().max() <= 1  # a sum in another order
@@ -264,3 +266,44 @@ def test_floats_are_filled_as_floats():
     )
     assert floats.dtype == torch.float32
     assert (floats * 255 - bytes_).abs().max() <= 0.51
+
+
+def smooth_with_noise(hole, sigma, seed=0):
+    """A picture that gets brighter from left to right, with noise."""
+    noise = np.random.default_rng(seed).normal(0, sigma, (3, *hole.shape))
+    picture = np.linspace(90, 160, hole.shape[1]) + noise
+    return torch.from_numpy(picture.round().clip(0, 255).astype(np.uint8))[None]
+
+
+def test_an_enlarged_fill_gets_as_much_grain_as_there_is_around_it():
+    hole = marked(200, 200, (60, 60, 130, 130))
+    image, mask = smooth_with_noise(hole, 8), torch.from_numpy(hole)[None, None]
+    model = Seeing()
+
+    def roughness(grain):
+        filled = fill_any_size(model, image, mask, grain=grain)[0].double()
+        inside = filled[:, 70:120, 70:120]
+        return (inside[..., 1:] - inside[..., :-1]).std().item() / 2**0.5
+
+    assert roughness(grain=False) < 1
+    assert roughness(grain=True) == pytest.approx(8, rel=0.3)
+
+
+def test_where_nothing_around_has_grain_a_fill_gets_none():
+    hole = marked(200, 200, (60, 60, 130, 130))
+    image, mask = torch.full((1, 3, 200, 200), 77, dtype=torch.uint8), hole[None, None]
+    plain, grained = (
+        fill_any_size(Seeing(lambda x: 0 * x + 0.2), image, torch.from_numpy(mask), grain=grain)
+        for grain in (False, True)
+    )
+    assert torch.equal(plain, grained)
+
+
+def test_what_the_mask_hides_reaches_no_grain():
+    hole = random_hole(2)
+    hole[40:110, 60:150] = True
+    image, mask = tensors(hole)
+    other = torch.where(mask.bool(), 255 - image, image)
+    one, two = (fill_any_size(Seeing(), picture, mask) for picture in (image, other))
+    assert any(w.height >= 1.25 * SIDE for g in plan(hole, SIDE).groups for w in g.windows)
+    assert torch.equal(one, two)

@@ -24,6 +24,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "the largest square of the photo, for a face that fills it; a share of the window that is "
         "missing, such as 0.1; or a square, LEFT,TOP,SIDE (default: %(default)s)",
     )
+    parser.add_argument(
+        "--no-grain",
+        action="store_true",
+        help="leave a fill that had to be enlarged smooth, without the grain of what is around it",
+    )
     parser.add_argument("--seed", type=int, default=0, help="names the noise of a stochastic model")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:INDEX")
     parser.add_argument("--out", metavar="FILE", required=True, help="the filled picture, .png")
@@ -43,5 +48,6 @@ def run(options: argparse.Namespace) -> None:
         device=options.device,
         seed=options.seed,
         context=options.context,
+        grain=not options.no_grain,
     )
     console.say(f"wrote {options.out}", options.quiet)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gapfill.fill.grain import Grain
 from gapfill.fill.resampling import any_missing, enlarge, reduce
 from gapfill.fill.windows import Box, Plan, look, weights
 from gapfill.inpainter import Inpainter
@@ -26,14 +27,21 @@ class Fill:
 
     window: Box
     made: Tensor  # [3, h, w] in [0, 1]
+    grain: Grain | None  # what an enlarged fill lacks
 
     def at(self, part: Box) -> Tensor:
         """The fill for a part of the window, at the picture's own scale."""
-        return enlarge(self.made, self.window, part).clamp(0, 1)
+        large = enlarge(self.made, self.window, part)
+        return (large if self.grain is None else large + self.grain.at(part)).clamp(0, 1)
 
 
 def fill_any_size(
-    model: Inpainter, image: Tensor, hole: Tensor, seed: int = 0, context: str = "hole"
+    model: Inpainter,
+    image: Tensor,
+    hole: Tensor,
+    seed: int = 0,
+    context: str = "hole",
+    grain: bool = True,
 ) -> Tensor:
     """Fill one picture [1, 3, H, W] of any size; known pixels stay bit for bit.
 
@@ -43,14 +51,20 @@ def fill_any_size(
         hole: [1, 1, H, W], 1 = missing.
         seed: names the noise of a stochastic model.
         context: see `gapfill.fill.windows.look`.
+        grain: give enlarged fills the grain of their surroundings.
     """
     result = image.clone()
-    paint(model, result[0], hole[0, 0].bool().numpy(), seed, context)
+    paint(model, result[0], hole[0, 0].bool().numpy(), seed, context, grain)
     return result
 
 
 def paint(
-    model: Inpainter, picture: Tensor, hole: np.ndarray, seed: int = 0, context: str = "hole"
+    model: Inpainter,
+    picture: Tensor,
+    hole: np.ndarray,
+    seed: int = 0,
+    context: str = "hole",
+    grain: bool = True,
 ) -> None:
     """Fill the holes of a picture where it stands, in memory that does not grow with it.
 
@@ -60,6 +74,7 @@ def paint(
         hole: bool [H, W], true = missing.
         seed: as for `fill_any_size`.
         context: as for `fill_any_size`.
+        grain: as for `fill_any_size`.
     """
     whole = Box(0, 0, *hole.shape)
     plan = look(hole, getattr(model.config, "size", None) or _LEAST, context)
@@ -71,7 +86,7 @@ def paint(
         fills = {window: fill for window, fill in fills.items() if window in wanted}
         new = [window for window in wanted if window not in fills]
         for start in range(0, len(new), _BATCH):
-            for fill in _fills(model, picture, hole, new[start : start + _BATCH], seed):
+            for fill in _fills(model, picture, hole, new[start : start + _BATCH], seed, grain):
                 fills[fill.window] = fill
         for part, mine, windows in parts:
             made = _blended([fills[window] for window in windows], part, whole)
@@ -92,7 +107,12 @@ def _parts(plan: Plan, band: Box) -> Iterator[tuple[Box, np.ndarray, list[Box]]]
 
 
 def _fills(
-    model: Inpainter, picture: Tensor, hole: np.ndarray, windows: list[Box], seed: int
+    model: Inpainter,
+    picture: Tensor,
+    hole: np.ndarray,
+    windows: list[Box],
+    seed: int,
+    grain: bool,
 ) -> Iterator[Fill]:
     """Show windows to the model, those of one size together."""
     sizes = [_shown(model, window) for window in windows]
@@ -100,8 +120,10 @@ def _fills(
         same = [window for window, other in zip(windows, sizes, strict=True) if other == size]
         seen = [_reduced(picture, hole, window, *size) for window in same]
         known, missing = (torch.stack(each) for each in zip(*seen, strict=True))
-        for window, made in zip(same, model.inpaint(known, missing, seed), strict=True):
-            yield Fill(window, made)
+        for n, made in enumerate(model.inpaint(known, missing, seed)):
+            wanted = grain and Grain.wanted(same[n], made)
+            fine = Grain(picture, hole, same[n], made, missing[n, 0]) if wanted else None
+            yield Fill(same[n], made, fine)
 
 
 def _reduced(

@@ -27,6 +27,7 @@ def fill_file(
     device: str = "auto",
     seed: int = 0,
     context: str = "hole",
+    grain: bool = True,
 ) -> None:
     """Fill what `mask` marks in `photo` and write the result as PNG.
 
@@ -42,6 +43,7 @@ def fill_file(
         device: where to compute.
         seed: names the noise of a stochastic model.
         context: how much around each hole the model sees (`gapfill.fill.windows.look`).
+        grain: give enlarged fills the grain of their surroundings.
 
     Raises:
         UsageError: sizes that do not match, an empty mask, one the wrong way round.
@@ -56,7 +58,7 @@ def fill_file(
     hole = 1 - hole if invert else hole
     image = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
     check_mask(hole, image, cure=f"{'leave out' if invert else 'use'} --invert-mask")
-    paint(loaded, image[0], hole[0, 0].bool().numpy(), seed, context)
+    paint(loaded, image[0], hole[0, 0].bool().numpy(), seed, context, grain)
     filled = image[0].permute(1, 2, 0).contiguous().numpy()
     buffer = BytesIO()
     Image.fromarray(filled).save(buffer, "PNG")

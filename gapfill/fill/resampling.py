@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -32,9 +34,8 @@ def reduce(
     down = _matrix(window.height, height)
     across = _matrix(window.width, width).T
     total = torch.zeros(4, height, width)
-    step = max(1, _PIXELS // window.width)
-    for top in range(0, window.height, step):
-        part = Box(window.top + top, window.left, step, window.width) & window
+    for part in _bands(window):
+        top = part.top - window.top
         known = torch.from_numpy(~part.cut(hole)).float()
         both = torch.cat([levels(image, part) * known, known[None]])
         total += down[:, top : top + part.height] @ (both @ across)
@@ -63,10 +64,33 @@ def enlarge(made: Tensor, window: Box, part: Box) -> Tensor:
     return down @ made @ across.T
 
 
+def left_out(image: Tensor, hole: np.ndarray, window: Box, made: Tensor) -> Tensor:
+    """How much detail a reduced window leaves out, as the mean square around each of its pixels.
+
+    What is hidden counts as none. Arguments as for `reduce`, and `made`, the reduced window.
+    """
+    down = _matrix(window.height, made.shape[-2])
+    across = _matrix(window.width, made.shape[-1]).T
+    total = torch.zeros(made.shape[-2:])
+    for part in _bands(window):
+        rest = (levels(image, part) - enlarge(made, window, part)).square().mean(0)
+        rest = torch.where(torch.from_numpy(part.cut(hole)), 0, rest)
+        top = part.top - window.top
+        total += down[:, top : top + part.height] @ (rest @ across)
+    return total
+
+
 def levels(image: Tensor, part: Box) -> Tensor:
     """A part of a picture as float32 [3, h, w] in [0, 1]."""
     found = image[:, part.top : part.bottom, part.left : part.right]
     return found.float() / 255 if image.dtype == torch.uint8 else found.float()
+
+
+def _bands(window: Box) -> Iterator[Box]:
+    """A window, some rows at a time."""
+    step = max(1, _PIXELS // window.width)
+    for top in range(window.top, window.bottom, step):
+        yield Box(top, window.left, step, window.width) & window
 
 
 def _matrix(
