@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from gapfill.errors import GapfillError
+from gapfill.errors import GapfillError, UsageError
 
 _MAGIC = b"gapfill checkpoint 1\n"
 _TEMPORARY = ".partial-"
@@ -76,6 +76,45 @@ def write_named(path: Path, data: bytes | memoryview) -> None:
     except OSError as error:
         raise GapfillError(f"cannot write {path}: {error.strerror or error}.") from error
     write_atomic(path, data)
+
+
+def check_file(path: Path) -> None:
+    """Make sure, before any work, that `write_named` can write there; nothing is left behind.
+
+    Raises:
+        UsageError: a folder is there, or something on the way that is none, or it cannot be
+            written to.
+    """
+    try:
+        if path.is_dir():
+            raise UsageError(f"cannot write {path}: it is a folder. Give the name of a file.")
+        path = Path(os.path.realpath(path))
+        if path.is_file() or not path.exists():  # and no device or pipe
+            _check_folder(path.parent)
+    except OSError as error:
+        raise UsageError(f"cannot write {str(path)[:200]}: {error.strerror or error}.") from error
+
+
+def check_folder(path: Path) -> None:
+    """Make sure, before any work, that files can be written into the folder `path`.
+
+    Raises:
+        UsageError: a file is there or on the way, or it cannot be written to.
+    """
+    try:
+        _check_folder(path)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write into {str(path)[:200]}: {error.strerror or error}."
+        ) from error
+
+
+def _check_folder(path: Path) -> None:
+    """Write a file into the folder, or into the nearest one on the way that there is."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    with tempfile.TemporaryFile(prefix=_TEMPORARY, dir=path):
+        pass
 
 
 def write_text(path: Path, text: str) -> None:
@@ -183,6 +222,21 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, 
     data = serialise(tensors, metadata={"gapfill": text, "sha256": found})
     write_atomic(path, data)
     return found
+
+
+def holds(path: Path, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a file of weights holds these and no others; True where there is no file."""
+    if not path.is_file():
+        return True
+    try:
+        found, _ = load_weights(path)
+    except GapfillError:
+        return False
+    own = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+    same = found.keys() == own.keys()
+    return same and all(
+        found[name].dtype == own[name].dtype and torch.equal(found[name], own[name]) for name in own
+    )
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

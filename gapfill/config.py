@@ -14,6 +14,8 @@ from gapfill.errors import UsageError
 
 T = TypeVar("T")
 
+_SHOWN = 100
+
 
 @dataclass(frozen=True)
 class Range:
@@ -29,7 +31,7 @@ class Range:
 
     def holds(self, value: float) -> bool:
         """Whether `value` is allowed."""
-        fits = self.low <= value <= self.high and math.isfinite(value)
+        fits = self.low <= value <= self.high and (isinstance(value, int) or math.isfinite(value))
         return fits and (self.multiple == 1 or not value % self.multiple)
 
 
@@ -39,7 +41,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     >>> nearest("dcgam", ["cnn", "dcgan"])
     "Did you mean 'dcgan'? Known: cnn, dcgan"
     """
-    known = list(known)
+    known, word = list(known), str(word)[:_SHOWN]
     close = difflib.get_close_matches(word, known, n=1)
     offer = f"Did you mean '{close[0]}'? " if close else ""
     return f"{offer}Known: {', '.join(known)}"
@@ -64,12 +66,31 @@ def build(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
     hints = get_type_hints(cls, include_extras=True)
     for key in values:
         if key not in fields:
-            raise UsageError(f"{prefix}unknown setting '{key}'. {nearest(str(key), fields)}")
+            raise UsageError(f"{prefix}unknown setting {_name(key)}. {nearest(str(key), fields)}")
     for name, field in fields.items():
         required = field.default is field.default_factory is dataclasses.MISSING
         if required and name not in values:
             raise UsageError(f"{prefix}the setting '{name}' is missing.")
     return cls(**{key: _fit(value, hints[key], f"{prefix}{key}") for key, value in values.items()})
+
+
+def read_yaml(text: str | bytes) -> Any:
+    """The value that YAML says.
+
+    Raises:
+        UsageError: the text is no YAML, or says a value that Python cannot hold, in some words.
+    """
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(" ".join(str(error).split())) from error
+    except RecursionError as error:
+        raise UsageError("it is nested too deeply") from error
+    # PyYAML leaves to Python what looks like a date or is marked as a number, and is none.
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
+        raise UsageError(f"it holds a value that is none ({type(error).__name__})") from error
 
 
 def plain(settings: Any) -> dict[str, Any]:
@@ -127,7 +148,10 @@ def _fit_plain(value: Any, hint: Any, where: str) -> Any:
     if hint is Any or hint is None:
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise UsageError(f"{where} is too large a number; got {_show(value)}.") from None
     if isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool):
         return value
     kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
@@ -155,4 +179,13 @@ def _with_point(text: str) -> str:
 
 
 def _show(value: Any) -> str:
-    return f"{value!r} ({type(value).__name__})"
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        text = "a number of thousands of digits"
+    return f"{text if len(text) <= _SHOWN else text[:_SHOWN] + '…'} ({type(value).__name__})"
+
+
+def _name(key: Any) -> str:
+    text = str(key)
+    return f"'{text if len(text) <= _SHOWN else text[:_SHOWN] + '…'}'"

@@ -18,11 +18,20 @@ from gapfill._version import __version__
 from gapfill.errors import GapfillError
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the defaults that there are and that the text does not tell itself."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        told = action.help is None or "(default" in action.help
+        nothing = action.default is None or action.default is False or action.default == []
+        return action.help if told or nothing else super()._get_help_string(action)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that answers a mistake in one line."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
-        settings.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
+        settings.setdefault("formatter_class", _Help)
         super().__init__(*args, allow_abbrev=False, **settings)
 
     def error(self, message: str) -> NoReturn:
@@ -45,7 +54,9 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 def add_training(parser: argparse.ArgumentParser) -> None:
     """Where to compute, and how; where nothing is said, the recipe or the trainer decides."""
-    parser.add_argument("--device", help="auto, cpu, cuda or cuda:INDEX (default: auto)")
+    parser.add_argument(
+        "--device", help="auto, cpu, cuda, cuda:INDEX or mps, untested (default: auto)"
+    )
     parser.add_argument(
         "--precision", choices=("auto", "fp32", "bf16"), help="of training (default: auto)"
     )
@@ -129,19 +140,18 @@ def parse_set(pairs: Sequence[str]) -> dict[str, Any]:
     Raises:
         UsageError: a text without `=`.
     """
-    import yaml
-
+    from gapfill.config import read_yaml
     from gapfill.errors import UsageError
 
     settings = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise UsageError(f"--set wants NAME=VALUE, such as width=32; got '{pair}'.")
+            raise UsageError(f"--set wants NAME=VALUE, such as width=32; got '{pair[:60]}'.")
         try:
-            settings[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UsageError(f"--set {pair}: the value is no YAML.") from error
+            settings[name] = read_yaml(value)
+        except UsageError as error:
+            raise UsageError(f"--set {pair[:60]}: the value is no YAML: {error}") from error
     return settings
 
 
@@ -238,6 +248,7 @@ def launch(
     """
     options = parser.parse_args(arguments)
     try:
+        _look_at_places(options)
         with _logging_to(getattr(options, "log", None)):
             return command(options) or 0
     except GapfillError as error:
@@ -252,6 +263,31 @@ def launch(
         # The reader of stdout left; what is still buffered must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # that of a name too long, of a disk that fails, wherever it came up
+        if getattr(options, "debug", False):
+            raise
+        where = [str(error.filename)[:200]] if error.filename is not None else []
+        say(f"{parser.prog}: {_one_line(': '.join([*where, error.strerror or str(error)]))}.")
+        return 1
+
+
+def _look_at_places(options: argparse.Namespace) -> None:
+    """Find a mistake in where results shall go before the work, and what `~` means.
+
+    Raises:
+        UsageError: a file that cannot be written, or a home that nobody knows.
+    """
+    from gapfill.reading.regular import expand
+
+    for name in ("out", "json", "log"):
+        place = getattr(options, name, None)
+        if place is not None and place != "-":
+            setattr(options, name, str(expand(place)))
+    place = getattr(options, "json", None)
+    if place is not None and place != "-":
+        from gapfill.checkpoint import check_file
+
+        check_file(Path(place))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -22,6 +23,7 @@ from gapfill.data.stream import Source, Stream, check_images, open_source, to_ne
 from gapfill.errors import GapfillError, UsageError
 from gapfill.masks.given import check_mask
 from gapfill.randomness import filling, keys, mix, seeded
+from gapfill.reading.regular import expand
 from gapfill.train import Trainer, Training
 from gapfill.types import Batch, Update
 from gapfill.watcher import Watcher
@@ -110,6 +112,11 @@ class Inpainter(nn.Module, ABC):
     def optimised(cls) -> bool:
         """Whether the trainer has anything to do: whether the class says how it learns."""
         return cls.updates is not Inpainter.updates
+
+    @classmethod
+    def lacking(cls) -> str:
+        """What this machine lacks for the model to fill, with the cure; empty if nothing."""
+        return ""
 
     @property
     def needs_training(self) -> bool:
@@ -267,7 +274,7 @@ class Inpainter(nn.Module, ABC):
             self._check_training_size(*source.block(0, 1).shape[-2:])
         if val is not None:
             self._check_training_size(*val.shape[-2:])
-        folder = Path(out) if out is not None else None
+        folder = expand(out) if out is not None else None
         identity, given = self._run_identity(source, mask, val, settings, folder)
         trainer = Trainer(
             self,
@@ -356,15 +363,16 @@ class Inpainter(nn.Module, ABC):
             found["pictures"] = source.identity()["pictures"]
         return found
 
-    def save(self, path: str | Path, data: str = "") -> str:
+    def save(self, path: str | Path, data: str = "", overwrite: bool = False) -> str:
         """Write `model.safetensors` and `config.json` into the folder `path`; return the digest.
 
         Args:
             path: a folder, made where it is missing.
             data: what it was trained on and under which terms, kept with the weights.
+            overwrite: take the place of another model that is saved there.
 
         Raises:
-            UsageError: the model has not been trained.
+            UsageError: the model has not been trained, or another one is saved there.
         """
         self.require_training()
         about = {
@@ -375,7 +383,11 @@ class Inpainter(nn.Module, ABC):
             "data": data,
             "gapfill": __version__,
         }
-        folder = Path(path)
+        folder = expand(path)
+        if not overwrite and not checkpoint.holds(folder / "model.safetensors", self.state_dict()):
+            raise UsageError(
+                f"{folder} holds another saved model. Give overwrite=True, or another folder."
+            )
         digest = checkpoint.save_weights(folder / "model.safetensors", self.state_dict(), about)
         checkpoint.write_json(folder / "config.json", about)
         return digest
@@ -493,4 +505,15 @@ def to_card(about: Mapping[str, Any], where: str) -> Card:
     try:
         return build(Card, about)
     except UsageError as error:
-        raise GapfillError(f"{where} describes no saved model: {error}") from error
+        newer = newer_than_this(str(about.get("gapfill", ""))) if isinstance(about, dict) else ""
+        raise GapfillError(f"{where} describes no saved model: {error}{newer}") from error
+
+
+def newer_than_this(version: str) -> str:
+    """What to add to an error about a model that a newer gapfill wrote; else nothing."""
+    own, other = (
+        [int(part[:9]) for part in re.findall(r"\d+", text)[:3]] for text in (__version__, version)
+    )
+    if other <= own:
+        return ""
+    return f" It was saved by gapfill {version[:20]}, and this is {__version__}: install that one."

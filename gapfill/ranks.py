@@ -15,7 +15,8 @@ def start(device: str = "auto") -> torch.device:
     """Join the processes that `torchrun` started, if it did, and return this one's device.
 
     Args:
-        device: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:<index>`.
+        device: `auto` (CUDA where there is one), `cpu`, `cuda`, `cuda:<index>` or `mps`, on which
+            gapfill has not been tested.
 
     Raises:
         UsageError: no such device here.
@@ -58,8 +59,12 @@ def resolve(device: str | torch.device) -> torch.device:
         chosen = torch.device(name)
     except RuntimeError:
         chosen = None
-    if chosen is None or chosen.type not in ("cpu", "cuda"):
-        raise UsageError(f"unknown device '{name}'. Known: auto, cpu, cuda, cuda:<index>.")
+    if chosen is None or chosen.type not in ("cpu", "cuda", "mps"):
+        raise UsageError(
+            f"unknown device '{name[:60]}'. Known: auto, cpu, cuda, cuda:<index>, mps (untested)."
+        )
+    if chosen.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError(f"--device {name} asked, but this PyTorch sees no GPU of Apple's.")
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"--device {name} asked, but this PyTorch sees no CUDA device.")
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from gapfill import masks
-from gapfill.config import Range, build
+from gapfill.config import Range, build, read_yaml
 from gapfill.data.stream import LARGEST_BATCH
 from gapfill.errors import UsageError
 from gapfill.inpainter import Inpainter
+from gapfill.reading.regular import expand
 from gapfill.registry import create, model_class
 from gapfill.train import Training
 
@@ -53,16 +54,13 @@ def read_recipe(path: str | Path) -> Recipe:
     Raises:
         UsageError: no such file, no YAML, or a setting that does not exist, each in one line.
     """
-    import yaml
-
-    path = Path(path)
+    path = expand(path)
     try:
-        values = yaml.safe_load(path.read_bytes())
+        values = read_yaml(path.read_bytes())
     except OSError as error:
         raise UsageError(f"cannot read the recipe {path}: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"{path} is no YAML: {reason}") from error
+    except UsageError as error:
+        raise UsageError(f"{path} is no YAML: {error}") from error
     try:
         recipe = build(Recipe, values if values is not None else {})
         masks.check(recipe.mask)

@@ -21,8 +21,9 @@ from torch import Tensor
 from gapfill import checkpoint
 from gapfill.config import build, nearest
 from gapfill.errors import GapfillError, UsageError
-from gapfill.inpainter import Card, Inpainter, read_card, to_card
+from gapfill.inpainter import Card, Inpainter, newer_than_this, read_card, to_card
 from gapfill.randomness import seeded
+from gapfill.reading.regular import expand, is_there, shortened
 
 GROUP = "gapfill.models"
 
@@ -101,11 +102,14 @@ def create(name: str, /, **settings: Any) -> Inpainter:
 def load(path: str | Path) -> Inpainter:
     """Read a saved model: a folder that `save` wrote, or a run's. Nothing in it is executed.
 
+    Args:
+        path: the folder, or one of the two files in it.
+
     Raises:
         UsageError: there is no saved model.
-        GapfillError: its files are damaged or do not fit each other.
+        GapfillError: its files are damaged, do not fit each other, or are of a newer gapfill.
     """
-    folder = saved_in(Path(path))
+    folder = _folder_of(expand(path))
     card = read_card(folder)
     file = folder / "model.safetensors"
     tensors, about = checkpoint.load_weights(file)
@@ -127,11 +131,12 @@ def _described(card: Card, tensors: Mapping[str, Tensor], folder: Path) -> Inpai
 
     It is made without memory first, so that no card asks for more than its weights fill.
     """
+    newer = newer_than_this(card.gapfill)
     try:
         cls = model_class(card.model)
         config = build(cls.Config, card.config, where=card.model)
     except UsageError as error:
-        raise UsageError(f"{folder / 'config.json'}: {error}") from error
+        raise UsageError(f"{folder / 'config.json'}: {error}{newer}") from error
     try:
         outline = _outline(cls, config)
         if outline is not None:
@@ -142,7 +147,7 @@ def _described(card: Card, tensors: Mapping[str, Tensor], folder: Path) -> Inpai
     except (RuntimeError, UsageError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise GapfillError(
-            f"the weights in {folder} do not fit '{card.model}': {reason}"
+            f"the weights in {folder} do not fit '{card.model}': {reason}{newer}"
         ) from error
     return model
 
@@ -167,16 +172,64 @@ def _fill(model: Inpainter, tensors: Mapping[str, Tensor], assign: bool = False)
     model.load_state_dict(tensors, assign=assign)
 
 
+def open_model(word: str) -> Inpainter:
+    """The model that a word on a command line means: a saved one, or one that needs no training.
+
+    The name of a model that needs no training is that model, whatever folders there are.
+
+    Raises:
+        UsageError: neither, or a model that has to be trained first.
+        GapfillError: as for `load`.
+    """
+    names = list_models()
+    if word in names and not (model := create(word)).needs_training:
+        return model
+    if is_saved(word) or (is_there(expand(word)) and word not in names):
+        return load(word)
+    if word not in names:
+        raise UsageError(f"unknown model '{shortened(word)}'. {nearest(word, names)}")
+    raise UsageError(
+        f"'{word}' has to be trained first: gapfill fit {word} --out runs/{word}, "
+        f"then give runs/{word} instead."
+    )
+
+
+def _folder_of(path: Path) -> Path:
+    """The folder of a saved model that a path means, or why it means none."""
+    if is_there(path) and path.name in ("model.safetensors", "config.json") and path.is_file():
+        return path.parent
+    if is_there(path) and is_there(saved_in(path) / "config.json"):
+        return saved_in(path)
+    shown = shortened(path)
+    if is_there(path / "plan.json"):
+        raise UsageError(
+            f"{shown} holds a run that has not finished: there is no {path.name}/model in it yet. "
+            "The command that began it goes on with it."
+        )
+    if is_there(path):
+        what = "is no folder of a saved model" if path.is_file() else "holds no saved model"
+        raise UsageError(f"{shown} {what}: there is no config.json.")
+    names = list_models()
+    if str(path) in names:
+        raise UsageError(
+            f"there is no folder {shown}; a new model of this name is gapfill.create('{shown}')."
+        )
+    raise UsageError(
+        f"there is no saved model at {shown}, and no model has this name. "
+        f"{nearest(path.name, names)}"
+    )
+
+
 def is_saved(path: str | Path) -> bool:
     """Whether `path` is a folder that `load` takes."""
-    return (saved_in(Path(path)) / "config.json").is_file()
+    return is_there(saved_in(expand(path)) / "config.json")
 
 
 def saved_in(folder: Path) -> Path:
     """Where the saved model is: in the folder itself, or, where that is a run's, in its `model`."""
     inner = folder / "model"
-    outer_has_it = (folder / "config.json").is_file()
-    return inner if not outer_has_it and (inner / "config.json").is_file() else folder
+    outer_has_it = is_there(folder / "config.json")
+    return inner if not outer_has_it and is_there(inner / "config.json") else folder
 
 
 @cache

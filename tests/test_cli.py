@@ -344,7 +344,10 @@ def test_fill_needs_no_training_for_a_classical_model(capsys, photo, tmp_path):
 
 def test_fill_with_a_model_that_is_not_trained_says_so(capsys, photo):
     line = mistake(capsys, "fill", "cnn", "photo.png", "mask.png", "--out", "a.png")
-    assert line == "gapfill: 'cnn' has not been trained. Call .fit(loader), or load weights."
+    assert line == (
+        "gapfill: 'cnn' has to be trained first: gapfill fit cnn --out runs/cnn, "
+        "then give runs/cnn instead."
+    )
 
 
 def test_a_failure_that_is_no_usage_error_exits_with_1(capsys, photo):

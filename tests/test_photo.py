@@ -92,7 +92,7 @@ def probe(monkeypatch):
     monkeypatch.setattr(registry, "_classes", dict(registry._classes))
     made = Probe()
     gapfill.register("probe")(Probe)
-    monkeypatch.setattr(filling, "create", lambda name: made)
+    monkeypatch.setattr(filling, "open_model", lambda name: made)
     return made
 
 
@@ -258,7 +258,7 @@ def test_a_photo_or_mask_that_cannot_be_read_is_named(photo, mask, tmp_path, out
 
 def test_a_model_that_must_be_trained_says_so(photo, mask, out):
     text = message("cnn", photo, mask, out)
-    assert text == "'cnn' has not been trained. Call .fit(loader), or load weights."
+    assert text.startswith("'cnn' has to be trained first: gapfill fit cnn --out runs/cnn, ")
 
 
 def test_a_name_that_is_neither_a_model_nor_a_folder_says_so(photo, mask, out):

@@ -266,7 +266,7 @@ def test_a_folder_without_a_model_says_so(tmp_path):
     text = message(gapfill.load, tmp_path)
     assert text == f"{tmp_path} holds no saved model: there is no config.json."
     text = message(gapfill.load, tmp_path / "nowhere")
-    assert "nowhere holds no saved model" in text
+    assert text.startswith(f"there is no saved model at {tmp_path / 'nowhere'}, ")
 
 
 def test_a_saved_model_without_its_weights_says_so(tmp_path):

@@ -37,6 +37,9 @@ def run(options: argparse.Namespace) -> None:
     facts = evaluate.environment(device, resolve_precision("auto", device))
     facts["cuda"] = torch.version.cuda or "none"
     facts["models"] = ", ".join(registry.list_models())
+    lacking = {name: registry.model_class(name).lacking() for name in registry.built_in()}
+    facts["lacking"] = "; ".join(f"{name}: {lacking[name]}" for name in lacking if lacking[name])
+    facts["lacking"] = facts["lacking"] or "nothing"
     facts["cache"] = str(cache_folder())
     facts["lpips"] = metrics.load_lpips("cpu")[1] or "ready"
     facts |= {name: _where(name) for name in trunks.TRUNKS}

@@ -30,7 +30,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="leave a fill that had to be enlarged smooth, without the grain of what is around it",
     )
     parser.add_argument("--seed", type=int, default=0, help="names the noise of a stochastic model")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:INDEX")
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:INDEX or mps, untested"
+    )
     parser.add_argument("--out", metavar="FILE", required=True, help="the filled picture, .png")
     console.add_common(parser)
 

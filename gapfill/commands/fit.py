@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> None:
     """Train one model as a recipe says, with the command line's changes."""
     from dataclasses import replace
 
-    from gapfill import masks, ranks
+    from gapfill import checkpoint, masks, ranks
     from gapfill.compute import resolve_precision
     from gapfill.config import build, plain
     from gapfill.data import Stream, open_table
@@ -35,6 +35,8 @@ def run(options: argparse.Namespace) -> None:
     from gapfill.recipe import Recipe, read_recipe
     from gapfill.train import Training, resolve_mode
 
+    out = Path(options.out)
+    checkpoint.check_folder(out)
     is_file = options.model.endswith((".yaml", ".yml"))
     recipe = read_recipe(options.model) if is_file else Recipe(model=options.model)
     changes = console.given(options, "mask", "batch_size")
@@ -55,7 +57,6 @@ def run(options: argparse.Namespace) -> None:
     with seeded(mix(train.seed, "weights")):
         model = recipe.create()
     table = open_table(options.data, options.size, options.crop, extra=options.extra)
-    out = Path(options.out)
     if ranks.rank() == 0:
         holes = masks.describe(recipe.mask)
         console.say(
@@ -70,6 +71,6 @@ def run(options: argparse.Namespace) -> None:
         **plain(train),
     )
     if ranks.rank() == 0:
-        model.save(out / "model", data=table.provenance)
+        model.save(out / "model", data=table.provenance, overwrite=True)
         console.say(f"wrote {out / 'model'}", options.quiet)
     ranks.stop()

@@ -50,5 +50,8 @@ def run(options: argparse.Namespace) -> None:
         return
     if found:
         console.show(listing.table(found, max(shutil.get_terminal_size((110, 24)).columns, 100)))
+    for one in found:
+        if one.lacking:
+            console.say(f"{one.name} cannot fill here: it lacks {one.lacking}")
     for reason in broken.values():
         console.say(f"left out: {reason}")

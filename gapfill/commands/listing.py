@@ -62,6 +62,7 @@ class Facts:
     parameters: int
     macs: int | None
     settings: tuple[Setting, ...]
+    lacking: str = ""
 
     @property
     def work(self) -> str:
@@ -96,6 +97,7 @@ def facts(name: str) -> Facts:
             parameters=evaluate.count_parameters(model),
             macs=_macs(model),
             settings=_settings(cls.Config()),
+            lacking=cls.lacking(),
         )
     except GapfillError:
         raise

@@ -88,7 +88,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     Raises:
         UsageError: names, settings, masks, devices or pictures that make no sense.
     """
-    from gapfill import masks, ranks
+    from gapfill import checkpoint, masks, ranks
     from gapfill.compare.plan import test_pictures
     from gapfill.compare.stages import Plan, baselines, contestants
     from gapfill.config import build
@@ -97,6 +97,8 @@ def make_plan(options: argparse.Namespace) -> Plan:
     from gapfill.errors import UsageError
     from gapfill.train import Training, resolve_mode
 
+    if options.out:
+        checkpoint.check_folder(Path(options.out))
     kinds = tuple(dict.fromkeys(options.masks or [options.mask or "center"]))
     mask = options.mask or kinds[0]
     if options.invert_mask:

@@ -15,6 +15,7 @@ from gapfill.compare.plan import Contestant
 from gapfill.config import nearest
 from gapfill.console import say
 from gapfill.errors import GapfillError, UsageError
+from gapfill.reading.regular import expand, is_there
 from gapfill.recipe import Recipe, read_recipe
 from gapfill.registry import built_in, list_models, load, model_class
 
@@ -72,7 +73,7 @@ def leave_out(label: str, error: Exception) -> str:
 
 def _expanded(word: str) -> Iterator[tuple[str, bool]]:
     """The names that a word stands for, each with whether the word is the name."""
-    path, known = Path(word), list_models()
+    path, known = expand(word), list_models()
     if word in known or path.suffix in (".yaml", ".yml") or word.startswith(elsewhere.WORD):
         yield word, True
     elif word in GROUPS:
@@ -80,7 +81,7 @@ def _expanded(word: str) -> Iterator[tuple[str, bool]]:
         if not members:
             raise UsageError(f"there is no model of the group '{word}' here.")
         yield from ((name, False) for name in members)
-    elif path.is_dir():
+    elif is_there(path) and path.is_dir():
         yield word, True
     elif chosen := list_models(word):
         order = [*GROUPS, None]
@@ -101,7 +102,7 @@ def _group(name: str) -> str | None:
 
 
 def _entry(word: str) -> Contestant:
-    path = Path(word)
+    path = expand(word)
     if word.startswith(elsewhere.WORD):
         path = Path(word.removeprefix(elsewhere.WORD)).expanduser()
         elsewhere.check(path)

@@ -216,7 +216,7 @@ def _trained(plan: Plan, entry: Contestant, seed: int) -> Inpainter:
         say(f"{entry.label}, seed {seed}: {error} It is scored by what was kept.")
         model.trained = True
         model.training_cost = {"diverged": str(error)}
-    model.save(home / "model", data=plan.table.provenance)
+    model.save(home / "model", data=plan.table.provenance, overwrite=True)
     return model
 
 

@@ -14,7 +14,8 @@ from gapfill.errors import UsageError
 from gapfill.fill.painting import paint
 from gapfill.masks.given import check_mask
 from gapfill.pictures import read_mask, read_picture
-from gapfill.registry import create, load
+from gapfill.reading.regular import expand
+from gapfill.registry import open_model
 
 
 def fill_file(
@@ -51,7 +52,9 @@ def fill_file(
     """
     if out.suffix.lower() != ".png":
         raise UsageError(f"--out must end in .png, which keeps every pixel; got {out.name}.")
-    loaded = load(model) if Path(model).is_dir() else create(model)
+    photo, mask, out = expand(photo), expand(mask), expand(out)
+    checkpoint.check_file(out)
+    loaded = open_model(model)
     loaded.to(ranks.resolve(device))
     picture = read_picture(photo)
     hole = read_mask(mask, picture.size)

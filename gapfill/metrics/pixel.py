@@ -77,6 +77,7 @@ def score(filled: Tensor, real: Tensor, mask: Tensor) -> dict[str, Tensor]:
             other values than 0 and 1, or a picture without a hole.
     """
     _hole(filled, real, mask)
+    mask = mask.expand(len(real), -1, -1, -1)
     chunks = list(zip(filled.split(_CHUNK), real.split(_CHUNK), mask.split(_CHUNK), strict=True))
     return {
         key: torch.cat([entry.function(*chunk) for chunk in chunks])
@@ -247,6 +248,8 @@ def _hole(filled: Tensor, real: Tensor, mask: Tensor) -> Tensor:
     """Checks the inputs and returns the mask as bool."""
     _pair(filled, real)
     expected = [len(real), 1, *real.shape[2:]]
+    if list(mask.shape) == [1, *expected[1:]]:
+        mask = mask.expand(expected)
     if list(mask.shape) != expected:
         raise UsageError(f"mask of shape {list(mask.shape)}; these pictures need {expected}")
     hole = mask == 1

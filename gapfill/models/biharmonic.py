@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,12 @@ class Biharmonic(Inpainter):
     @dataclass(frozen=True)
     class Config:
         """Settings of `biharmonic`: none."""
+
+    @classmethod
+    def lacking(cls) -> str:
+        """scikit-image, which is an extra."""
+        there = importlib.util.find_spec("skimage") is not None
+        return "" if there else 'scikit-image: pip install "gapfill[classical]"'
 
     def fill(self, known: Tensor, mask: Tensor) -> Tensor:
         """Solve one linear system a picture, on the CPU."""
