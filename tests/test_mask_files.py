@@ -136,6 +136,9 @@ def test_masks_are_described_by_their_number_and_share(tmp_path):
     for name in "abc":
         kind = save_mask(tmp_path / f"{name}.png", corner()).removesuffix(f"/{name}.png")
     assert describe(f"{kind}+center") == f"{kind} (3 pictures, 12% missing)+center"
+    assert describe(f"inverted-{kind}") == (
+        f"inverted-{kind} (3 pictures, 88% missing: or the other way round? --invert-mask)"
+    )
 
 
 def test_a_path_may_hold_plus_signs_and_a_home(tmp_path, monkeypatch):

@@ -514,3 +514,26 @@ def test_a_zip_member_that_claims_to_be_huge_is_not_unpacked(tmp_path, monkeypat
     with pytest.raises(ValueError, match="the file is larger than"):
         source.read("a.png")
     assert source.read("b.png") == b"1"
+
+
+@pytest.mark.parametrize("folder", ["", "lists/", "people/"])
+def test_a_list_for_each_split_is_a_split(tmp_path, folder):
+    for name in ("people/a.png", "people/b.png", "people/c d.png"):
+        touch(tmp_path / name)
+    touch(tmp_path / f"{folder}train.txt", b"people/a.png 17\n")
+    touch(tmp_path / f"{folder}val_list.txt", b"b\n")
+    touch(tmp_path / f"{folder}test.txt", b"./c d.png\n")
+    source = open_source(tmp_path)
+    assert [source.split_of(name) for name in source.names] == [0, 1, 2]
+    names = (f"{folder}{name}" for name in ("test.txt", "train.txt", "val_list.txt"))
+    assert source.division.rule == ", ".join(names)
+
+
+def test_other_texts_called_train_and_test_are_named(tmp_path):
+    touch(tmp_path / "a.png")
+    touch(tmp_path / "train.txt", b"a sentence\n")
+    assert open_source(tmp_path).division.notes == ()
+    touch(tmp_path / "test.txt", b"another sentence\n")
+    division = open_source(tmp_path).division
+    assert not division.own
+    assert division.notes[0].startswith("not used, as the partition list test.txt, train.txt names")

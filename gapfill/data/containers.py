@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from gapfill.data.lists import is_list
+from gapfill.data.lists import is_list, part_of
 from gapfill.errors import GapfillError
 from gapfill.reading.formats import PASSED_OVER, SUFFIXES
 from gapfill.reading.regular import open_regular
@@ -52,7 +52,8 @@ class _Contents:
         suffix = PurePosixPath(name).suffix.lower()
         if suffix in SUFFIXES:
             return True
-        if is_list(name.rpartition("/")[2]):
+        base = name.rpartition("/")[2]
+        if is_list(base) or part_of(base) is not None:
             self.lists.append(name)
         elif suffix in PASSED_OVER:
             self.passed[suffix] += 1

@@ -31,6 +31,9 @@ _BOMS = (
 _SPLIT_HEADINGS = {"partition", "split", "set", "subset", "fold", "usage"}
 _NAME_HEADINGS = {"image_id", "image", "filename", "file_name", "file", "name", "path", "img"}
 _NAME = re.compile(r"(list_eval_partition.*|(list_)?partitions?|splits?)\.(txt|csv|tsv)", re.I)
+_PART = re.compile(
+    r"(train|val|test)(ing|id|idation)?(_?(list|files|names))?\.(txt|lst|flist)", re.I
+)
 _SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 _PLAIN = re.compile(r"""^([^\s,;|/\\"'#]+)[ \t,]+([012])[ \t]*\r?$""", re.M)
 
@@ -49,6 +52,32 @@ def is_list(name: str) -> bool:
     (True, False)
     """
     return _NAME.fullmatch(name) is not None
+
+
+def part_of(name: str) -> int | None:
+    """The split whose pictures a file of this name lists: `train.txt` with `test.txt` and others.
+
+    >>> part_of("train.txt"), part_of("val_list.txt"), part_of("captions.txt")
+    (0, 1, None)
+    """
+    match = _PART.fullmatch(name)
+    return WORDS.get(f"{match[1]}{match[2] or ''}".lower()) if match else None
+
+
+def joined(parts: Sequence[tuple[int, bytes]], where: str) -> bytes:
+    """One list of lists that name the pictures of one split each, a line a picture.
+
+    What stands behind a picture's name on its line, such as a label, is left out.
+    """
+    lines = []
+    for split, data in parts:
+        for line in _decode(data, where).splitlines():
+            name = re.split(r"[\t,;]", line.strip().strip("\"'"))[0]
+            if not _has_suffix(name) and _has_suffix(name.split(" ")[0]):
+                name = name.split(" ")[0]
+            if name:
+                lines.append(f"{name}\t{split}")
+    return "\n".join(lines).encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gapfill.data.containers import FolderFiles, ZipFiles, read_list_file
-from gapfill.data.lists import PartitionList, is_celebas_list, is_list, read_list
+from gapfill.data.lists import PartitionList, is_celebas_list, is_list, joined, part_of, read_list
 from gapfill.data.splits import Division, divide, hash_split
 from gapfill.errors import GapfillError, UsageError
 from gapfill.reading.formats import SUFFIXES
@@ -189,6 +189,7 @@ class _Text:
         name: its path in the container; "" for one above.
         rank: lists of a lower rank are nearer to the pictures.
         data: its bytes.
+        must: whether it has to know some of the pictures.
     """
 
     path: Path
@@ -196,6 +197,7 @@ class _Text:
     name: str
     rank: int
     data: bytes
+    must: bool = True
 
 
 def _texts(path: Path, files: Files, around: FolderFiles | None) -> list[_Text]:
@@ -203,7 +205,9 @@ def _texts(path: Path, files: Files, around: FolderFiles | None) -> list[_Text]:
     found = [
         _Text(path / name, name, name, -name.count("/") - 1, files.read_list(name))
         for name in sorted(files.lists, key=lambda name: (-name.count("/"), name))
+        if is_list(name.rpartition("/")[2])
     ]
+    found += _joined(path, files)
     seen = {os.path.realpath(text.path) for text in found}
     home = path if path.is_dir() else path.parent
     above = [(0, around.root / name) for name in around.lists] if around else []
@@ -211,8 +215,23 @@ def _texts(path: Path, files: Files, around: FolderFiles | None) -> list[_Text]:
         if (real := os.path.realpath(list_path)) not in seen:
             seen.add(real)
             where = Path(os.path.relpath(list_path, home)).as_posix()
-            found.append(_Text(list_path, where, "", rank, read_list_file(list_path)))
+            data = read_list_file(list_path)
+            found.append(_Text(list_path, where, "", rank, data, must=False))
     return found
+
+
+def _joined(path: Path, files: Files) -> Iterator[_Text]:
+    """The lists that are a file for each split, those of one folder as one."""
+    folders: dict[str, list[str]] = {}
+    for name in sorted(files.lists):
+        if part_of(name.rpartition("/")[2]) is not None:
+            folders.setdefault(name.rpartition("/")[0], []).append(name)
+    for folder, names in folders.items():
+        parts = [(part_of(name.rpartition("/")[2]) or 0, files.read_list(name)) for name in names]
+        if len({split for split, _ in parts}) > 1:
+            data = joined(parts, str(path / folder))
+            rank = -names[0].count("/") - 1
+            yield _Text(path / names[0], ", ".join(names), names[0], rank, data, must=False)
 
 
 def _above(path: Path) -> Iterator[tuple[int, Path]]:
@@ -269,9 +288,9 @@ def _lists(
         try:
             splits = read_list(text.data, str(text.path))
         except GapfillError as error:
-            if is_celebas_list(text.where):
+            if text.must and is_celebas_list(text.where):
                 raise
             notes.append(f"not used, though it is called as a list is: {error}".rstrip("."))
             continue
-        lists.append(PartitionList(text.where, scope, splits, text.rank, bool(text.name)))
+        lists.append(PartitionList(text.where, scope, splits, text.rank, text.must))
     return lists, notes

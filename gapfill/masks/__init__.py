@@ -124,7 +124,9 @@ def describe(kind: str) -> str:
         if is_file(part):
             count, share = look(part)
             pictures = f"{count:,} picture{'s' * (count > 1)}"
-            words.append(f"{part} ({pictures}, {share:.0%} missing)")
+            # An outer frame may well be missing; but mostly such masks are the other way round.
+            doubt = ": or the other way round? --invert-mask" if share > 0.5 else ""
+            words.append(f"{part} ({pictures}, {share:.0%} missing{doubt})")
         else:
             words.append(part)
     return "+".join(words)

@@ -77,7 +77,7 @@ def allowed() -> str:
     """The formats in words.
 
     >>> allowed().split(", ")[:3]
-    ['JPEG', 'MPO', 'PNG']
+    ['JPEG', 'PNG', 'WEBP']
     """
     return ", ".join(_formats())
 
