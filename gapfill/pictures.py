@@ -223,9 +223,10 @@ def _deep_levels(picture: Image.Image) -> np.ndarray:
                 break
     levels = np.empty(pixels.shape, np.uint8)
     for top, bottom in _strips(picture):
-        part = np.nan_to_num(pixels[top:bottom].astype(np.float64), posinf=high, neginf=low)
-        part = (part - low) * (255 / max(high - low, 1e-300))
-        levels[top:bottom] = np.rint(part).clip(0, 255)
+        with np.errstate(all="ignore"):  # damaged files hold numbers at the very limits
+            part = np.nan_to_num(pixels[top:bottom].astype(np.float64), posinf=high, neginf=low)
+            part = (part - low) * (255 / max(high - low, 1e-300))
+            levels[top:bottom] = np.nan_to_num(np.rint(part)).clip(0, 255)
     return levels
 
 

@@ -1,12 +1,15 @@
 """What stands between a path and Pillow."""
 
+import io
 import logging
 import os
 import sys
 import threading
 import warnings
+from contextlib import suppress
 
 import pytest
+from PIL import Image
 
 from gapfill.errors import UsageError
 from gapfill.pictures import PictureError, read_mask, read_picture
@@ -28,6 +31,19 @@ def test_what_no_decoder_said_is_handed_on(capfd):
     with quiet:
         os.write(2, b"somebody else's line\n")
     assert capfd.readouterr().err == "somebody else's line\n"
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_deflate", "jpeg", "group4"])
+def test_a_damaged_tiff_makes_no_noise(compression, capfd):
+    picture = Image.effect_noise((64, 64), 80).convert("1" if compression == "group4" else "RGB")
+    buffer = io.BytesIO()
+    picture.save(buffer, "TIFF", compression=compression)
+    data = bytearray(buffer.getvalue())
+    for start in range(8, len(data) - 200, 60):
+        data[start : start + 3] = b"\x03\xff\x80"
+    with suppress(PictureError):
+        read_picture(bytes(data))
+    assert capfd.readouterr().err == ""
 
 
 def test_warnings_and_logs_of_pillow_are_hidden_and_back_afterwards(capfd):

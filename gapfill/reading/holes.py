@@ -16,6 +16,7 @@ _OFF = 40  # levels off the line between two colours, beyond which a pixel is of
 _MOST_OFF = 0.1
 _MOST_BETWEEN = 1 / 3  # share of pixels that are neither of a mask's two colours, its soft edges
 _MOST_BETWEEN_DARK = 0.02  # the same where nothing is near white
+_MANY = 1 << 22  # pixels that are looked at together
 _PAINT = "paint what is missing white and the rest black"
 
 
@@ -30,11 +31,11 @@ def marked(picture: Image.Image) -> Bools:
         ValueError: it is no mask of two values; says what was found, and the cure.
     """
     if picture.mode[0] in "IF":
-        values = np.nan_to_num(np.asarray(picture).astype(np.float32), posinf=0.0, neginf=0.0)
+        values = np.asarray(picture)
+        if picture.mode == "F":
+            values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
         most = float(values.max())
-        full = (
-            65535.0 if picture.mode != "F" else next((x for x in (1.0, 255.0) if most <= x), most)
-        )
+        full = 65535.0 if picture.mode != "F" else 1.0 if most <= 1 else 255.0
         return _brighter(values, max(full, most))
     if picture.has_transparency_data:
         pixels = np.asarray(picture.convert("RGBA"))
@@ -45,9 +46,9 @@ def marked(picture: Image.Image) -> Bools:
             painted = pixels[opaque][:, :3]
             if (np.ptp(painted, axis=0) <= _FLAT).all():
                 return opaque
+            painted = _some(painted)
             if _is_black_and_white(painted):
-                shown = pixels[..., :3] * (alpha[..., None] / np.float32(high))
-                return _of_colours(shown.astype(np.uint8))
+                return _brighter(np.where(opaque, _grey(pixels[..., :3]), 0), 255.0)
             photo = _is_photo(*_along(painted, *_ends(painted)), _luminance(painted))
             return ~opaque if photo else opaque
         return _of_colours(pixels[..., :3])
@@ -57,15 +58,30 @@ def marked(picture: Image.Image) -> Bools:
 def _of_colours(pixels: NDArray[np.uint8]) -> Bools:
     """What an opaque mask [H, W, 3] marks."""
     if (pixels.max(2) - pixels.min(2)).max() <= _FLAT:
-        return _brighter(_luminance(pixels), 255.0)
-    ground, paint = _ends(pixels.reshape(-1, 3))
-    along, off = _along(pixels, ground, paint)
-    if _is_photo(along, off, _luminance(pixels)):
+        return _brighter(_grey(pixels), 255.0)
+    some = _some(pixels.reshape(-1, 3))
+    ground, paint = _ends(some)
+    if _is_photo(*_along(some, ground, paint), _luminance(some)):
         raise ValueError(f"it has many colours, as a photo has; {_PAINT}")
     more = float(np.ptp(paint) - np.ptp(ground))
     if abs(more) < _COLOURFUL:
         more = float(_luminance(paint) - _luminance(ground))
-    return along > 0.5 if more > 0 else along < 0.5
+    rows = max(1, _MANY // pixels.shape[1])
+    painted = [
+        _along(pixels[top : top + rows], ground, paint)[0] > 0.5
+        for top in range(0, len(pixels), rows)
+    ]
+    return np.concatenate(painted) ^ (more <= 0)
+
+
+def _some(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """All pixels [N, 3], or of many some, evenly chosen, that say the same of the whole."""
+    return pixels[:: -(-len(pixels) // _MANY)]
+
+
+def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The brightness of pixels [H, W, 3] in whole levels."""
+    return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).convert("L"))
 
 
 def _along(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -12,13 +13,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TextIO
 
+# How libtiff, libjpeg, libpng and OpenCV begin what they print.
+_DECODERS = re.compile(
+    r"(tempfile\.tif|_?TIFF\w*|O?JPEG\w*|(Fax|LZW|ZIP|PackBits|Pixar|Log|Luv|LERC|LZMA|ZSTD|WEBP"
+    r"|Thunder|NeXT|Dump|JBIG|Predictor|horizontal|hor|fp|swab)\w*): "
+    r"|Corrupt JPEG|Premature end of JPEG|Invalid (SOS|component|JPEG)|Inconsistent progression"
+    r"|Warning: unknown JFIF|Unknown Adobe|libpng (warning|error)|\[ ?(WARN|ERROR)",
+    re.IGNORECASE,
+)
+
 
 class _Quiet:
     """Keeps decoders quiet while any thread is inside, and what they said.
 
     C libraries write to the process's second file descriptor, and warning filters belong to the
     whole process too. So the first thread in diverts them and the last one out restores them.
-    What comes in between is read by `heard`; lines that no decoder claims are handed on.
+    `lines` reads what comes in between. What was not read and is not as decoders speak is handed
+    on, as it is somebody else's.
     """
 
     def __init__(self) -> None:
@@ -80,7 +91,8 @@ class _Quiet:
         sink, self._sink = self._sink, None
         sink.seek(0)
         for line in sink.read().decode("utf-8", "replace").splitlines():
-            if line and line not in self._claimed and sys.stderr is not None:
+            known = line in self._claimed or _DECODERS.match(line)
+            if line and not known and sys.stderr is not None:
                 sys.stderr.write(f"{line}\n")
         sink.close()
 
