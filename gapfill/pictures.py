@@ -21,7 +21,7 @@ from gapfill.reading.noise import quiet
 from gapfill.reading.regular import open_regular, shortened
 
 _ORIENTATION = 0x0112  # the EXIF tag
-_UPRIGHT = {
+UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -32,7 +32,7 @@ _UPRIGHT = {
 }
 _STRIP = 1 << 22  # pixels converted at a time: large pictures are not copied whole
 _DAMAGE = re.compile(r"Corrupt JPEG data: (premature|bad|found marker)|Premature end of JPEG")
-_DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
 class PictureError(GapfillError):
@@ -61,7 +61,7 @@ def read_picture(
     Raises:
         PictureError: the file is missing, damaged, cut short, too large or not a picture.
     """
-    with _reading(source, name):
+    with reading(source, name):
         return _to_rgb(_load(source, admit))
 
 
@@ -83,7 +83,7 @@ def read_mask(source: Path | bytes | BinaryIO, size: tuple[int, int] | None = No
         UsageError: the mask's size is not `size`, or it looks like a photo.
     """
     name = shortened(source) if isinstance(source, Path) else ""
-    with _reading(source, name):
+    with reading(source, name):
         picture = _load(source)
     width, height = picture.size
     if size is not None and (width, height) != tuple(size):
@@ -107,7 +107,7 @@ def pictures_in(folder: Path) -> dict[str, Path]:
         PictureError: the folder cannot be read.
     """
     found: dict[str, Path] = {}
-    with _reading(folder, ""):
+    with reading(folder, ""):
         paths = sorted(folder.iterdir())
     for path in paths:
         if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
@@ -147,18 +147,19 @@ def _load(
     source: Path | bytes | BinaryIO, admit: Callable[[int, int], None] | None = None
 ) -> Image.Image:
     """Decode fully (`verify` passes half a JPEG) and turn upright, in the file's own mode."""
-    with _stream(source) as stream, open_picture(stream) as picture:
+    with opened(source) as stream, open_picture(stream) as picture:
         if admit is not None:
             admit(*picture.size)
         picture.load()
         if picture.format in ("JPEG", "MPO"):
-            _check_scan(stream)
-        turn = _UPRIGHT.get(_orientation(picture))
+            check_scan(stream)
+        turn = UPRIGHT.get(orientation(picture))
         return picture if turn is None else picture.transpose(turn)
 
 
 @contextmanager
-def _stream(source: Path | bytes | BinaryIO) -> Iterator[BinaryIO]:
+def opened(source: Path | bytes | BinaryIO) -> Iterator[BinaryIO]:
+    """A picture's file, content or stream as a stream that can be read again."""
     if isinstance(source, bytes):
         yield io.BytesIO(source)
     elif isinstance(source, Path):
@@ -171,7 +172,7 @@ def _stream(source: Path | bytes | BinaryIO) -> Iterator[BinaryIO]:
 _scanning = threading.Lock()  # so that each picture hears its own decoder
 
 
-def _check_scan(stream: BinaryIO) -> None:
+def check_scan(stream: BinaryIO) -> None:
     """Refuse a JPEG whose data end early: decoders fill the rest, and Pillow's does not say so."""
     import cv2
 
@@ -184,7 +185,8 @@ def _check_scan(stream: BinaryIO) -> None:
             raise OSError(line)
 
 
-def _orientation(picture: Image.Image) -> int:
+def orientation(picture: Image.Image) -> int:
+    """What its EXIF says of how a picture is to be turned; 1 where it says nothing."""
     try:
         return picture.getexif().get(_ORIENTATION, 1)
     except Exception:  # Damaged EXIF raises almost anything; the pixels are still good.
@@ -192,8 +194,8 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode in _DEEP_MODES:
-        picture = Image.fromarray(_deep_levels(picture)).convert("RGB")
+    if picture.mode in DEEP_MODES:
+        picture = Image.fromarray(deep_levels(picture)).convert("RGB")
     elif picture.has_transparency_data:
         picture = _over(picture, "white")
     elif picture.mode != "RGB":
@@ -210,7 +212,7 @@ def _strips(picture: Image.Image) -> Iterator[tuple[int, int]]:
         yield top, min(top + rows, picture.height)
 
 
-def _deep_levels(picture: Image.Image) -> np.ndarray:
+def deep_levels(picture: Image.Image) -> np.ndarray:
     """Bring a picture of more than 8 bits to uint8; `convert` would clip it."""
     pixels = np.asarray(picture)
     low, high = 0.0, 65535.0
@@ -241,7 +243,7 @@ def _over(picture: Image.Image, colour: str) -> Image.Image:
 
 
 @contextmanager
-def _reading(source: Path | bytes | BinaryIO, name: str) -> Iterator[None]:
+def reading(source: Path | bytes | BinaryIO, name: str) -> Iterator[None]:
     """Turn whatever a damaged file raises into one PictureError."""
     if not name:
         path = isinstance(source, Path)

@@ -333,9 +333,10 @@ def test_score_says_what_a_comparison_says(home, tmp_path, capsys):
     paths = home / "pictures", mine / "brush", home / "masks" / "brush"
     assert cli.main(["score", *map(str, paths), "--json", "-"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["scores"] == {
-        key: pytest.approx(value) for key, value in rows["telea"]["scores"]["brush"].items()
-    }
+    wanted = rows["telea"]["scores"]["brush"]
+    assert {"hole_psnr", "lpips", "seam"} <= found["scores"].keys()
+    for key, value in found["scores"].items():
+        assert value == pytest.approx(wanted[key])
     assert len(found["pictures"]) == COUNT
     assert found["known"]["changed"] == 0
     assert cli.main(["score", *map(str, paths)]) == 0

@@ -1,21 +1,36 @@
-"""`gapfill fill`: fill the hole of a picture with a saved model."""
+"""`gapfill fill`: fill the holes of a picture, or of a folder of them, with a saved model."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from gapfill import console
+from gapfill.errors import GapfillError, UsageError, some
 
-NAME, HELP = "fill", "fill the hole of a picture with a saved model"
+NAME, HELP = "fill", "fill the holes of a picture, or of a folder, with a saved model"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
     parser.add_argument("model", help="a folder of a saved model, or a name that needs no training")
-    parser.add_argument("photo", help="any picture")
-    parser.add_argument("mask", help="a picture of the same size, white = missing")
+    parser.add_argument("photo", help="any picture, or a folder of them")
+    parser.add_argument("mask", nargs="?", help="the same as --mask")
+    parser.add_argument(
+        "--mask",
+        dest="mask_option",
+        metavar="WHAT",
+        help="a picture of the same size, white = missing; for a folder also a folder with a mask "
+        "for each picture, by name; or alpha, the transparent parts of the photo",
+    )
     parser.add_argument("--invert-mask", action="store_true", help="black = missing")
+    parser.add_argument(
+        "--grow", type=int, default=0, metavar="N", help="widen the holes by N pixels"
+    )
+    parser.add_argument(
+        "--resize-mask", action="store_true", help="bring a mask of another size to the photo's"
+    )
     parser.add_argument(
         "--context",
         default="hole",
@@ -33,23 +48,72 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:INDEX or mps, untested"
     )
-    parser.add_argument("--out", metavar="FILE", required=True, help="the filled picture, .png")
+    parser.add_argument(
+        "--out",
+        metavar="PATH",
+        required=True,
+        help="the filled picture, .png, .jpg, .webp or .tif; or the folder for the filled pictures",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("png", "jpg", "webp", "tif"),
+        help="of the pictures of a folder (default: each its own)",
+    )
+    parser.add_argument(
+        "--quality",
+        type=int,
+        metavar="N",
+        help="1 to 100, of JPEG (default: 95) and of WebP (default: every pixel is kept)",
+    )
     console.add_common(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Fill the holes of one picture, each seen at the resolution that the model knows."""
+    """Fill each hole at the resolution that the model knows, and keep everything else."""
+    from gapfill.fill.photo import ALPHA, Marking
+
+    if (options.mask is None) == (options.mask_option is None):
+        raise UsageError("give one mask: MODEL PHOTO MASK, or --mask MASK.")
+    if options.quality is not None and not 1 <= options.quality <= 100:
+        raise UsageError(f"--quality must be 1 to 100; got {options.quality}.")
+    photo, word = Path(options.photo), options.mask or options.mask_option
+    how = {
+        "mask": word if word == ALPHA else Path(word),
+        "marking": Marking(options.invert_mask, options.grow, options.resize_mask),
+        "grain": not options.no_grain,
+        **console.given(options, "device", "seed", "context", "quality"),
+    }
+    if photo.is_dir():
+        _fill_folder(options, photo, how)
+    else:
+        _fill_file(options, photo, how)
+
+
+def _fill_file(options: argparse.Namespace, photo: Path, how: dict[str, Any]) -> None:
     from gapfill.fill.photo import fill_file
 
-    fill_file(
-        options.model,
-        Path(options.photo),
-        Path(options.mask),
-        Path(options.out),
-        invert=options.invert_mask,
-        device=options.device,
-        seed=options.seed,
-        context=options.context,
-        grain=not options.no_grain,
-    )
+    if options.format:
+        raise UsageError("--format is for folders: the ending of --out says the format of one.")
+    lost = fill_file(options.model, photo, out=Path(options.out), **how)
     console.say(f"wrote {options.out}", options.quiet)
+    if lost:
+        console.say(f"not kept: {'; '.join(lost)}", options.quiet)
+
+
+def _fill_folder(options: argparse.Namespace, photos: Path, how: dict[str, Any]) -> None:
+    from gapfill.fill.folder import fill_folder
+
+    out, ending = Path(options.out), f".{options.format}" if options.format else None
+    found = fill_folder(
+        options.model, photos, out=out, ending=ending, quiet=options.quiet, say=console.say, **how
+    )
+    before = f", {found.there:,} were there already" if found.there else ""
+    console.say(f"filled {found.filled:,} pictures into {out}{before}", options.quiet)
+    for what, count in found.lost.items():
+        console.say(f"not kept in {count:,}: {what}", options.quiet)
+    if found.failed:
+        count = found.filled + found.there + len(found.failed)
+        raise GapfillError(
+            f"{len(found.failed):,} of {count:,} pictures could not be filled: "
+            f"{some(list(found.failed))}."
+        )

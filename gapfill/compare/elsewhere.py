@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gapfill.compare import bank
 from gapfill.data import Table
-from gapfill.errors import UsageError
+from gapfill.errors import UsageError, some
 from gapfill.pictures import pictures_in, read_picture
 
 WORD = "pictures:"
@@ -20,7 +20,6 @@ WORD = "pictures:"
 
 _FOREIGN = 32
 """Levels: known pixels that are this far off in most pictures are those of other pictures."""
-_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -123,9 +122,8 @@ def match(folder: Path, files: Sequence[str]) -> list[Path]:
     there = pictures_in(folder)
     missing = [file for file in files if Path(file).stem not in there]
     if missing:
-        rest = len(missing) - _NAMED
-        named = ", ".join(missing[:_NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
-        raise UsageError(f"{folder} lacks {len(missing):,} of {len(files):,} pictures: {named}.")
+        count = f"{len(missing):,} of {len(files):,} pictures"
+        raise UsageError(f"{folder} lacks {count}: {some(missing)}.")
     return [there[Path(file).stem] for file in files]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,15 @@ class Fill:
         """The fill for a part of the window, at the picture's own scale."""
         large = enlarge(self.made, self.window, part)
         return (large if self.grain is None else large + self.grain.at(part)).clamp(0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """A window of a picture and of its holes, to be shown to a model."""
+
+    picture: Tensor
+    hole: np.ndarray
+    window: Box
 
 
 def fill_any_size(
@@ -86,11 +95,42 @@ def paint(
         fills = {window: fill for window, fill in fills.items() if window in wanted}
         new = [window for window in wanted if window not in fills]
         for start in range(0, len(new), _BATCH):
-            for fill in _fills(model, picture, hole, new[start : start + _BATCH], seed, grain):
-                fills[fill.window] = fill
-        for part, mine, windows in parts:
-            made = _blended([fills[window] for window in windows], part, whole)
-            _put(picture, part, mine, made)
+            shots = [Shot(picture, hole, window) for window in new[start : start + _BATCH]]
+            for shot, fill in _fills(model, shots, seed, grain):
+                fills[shot.window] = fill
+        _put_all(picture, parts, fills, whole)
+
+
+def paint_many(
+    model: Inpainter,
+    pictures: Sequence[Tensor],
+    holes: Sequence[np.ndarray],
+    seed: int = 0,
+    context: str = "hole",
+    grain: bool = True,
+) -> None:
+    """`paint` for several pictures, whose windows the model sees together.
+
+    The fills are those of `paint`, but for rounding. Pictures that are painted in parts, and those
+    of a stochastic model, whose noise goes by a window's number, are painted one by one.
+    """
+    plans, shots = [], []
+    for picture, hole in zip(pictures, holes, strict=True):
+        whole = Box(0, 0, *hole.shape)
+        if model.stochastic or whole.height * whole.width > _BAND:
+            paint(model, picture, hole, seed, context, grain)
+            continue
+        plan = look(hole, getattr(model.config, "size", None) or _LEAST, context)
+        parts = list(_parts(plan, whole))
+        windows = dict.fromkeys(window for *_, windows in parts for window in windows)
+        mine = [Shot(picture, hole, window) for window in windows]
+        plans.append((picture, parts, mine, whole))
+        shots += mine
+    fills: dict[Shot, Fill] = {}
+    for start in range(0, len(shots), _BATCH):
+        fills |= dict(_fills(model, shots[start : start + _BATCH], seed, grain))
+    for picture, parts, mine, whole in plans:
+        _put_all(picture, parts, {shot.window: fills[shot] for shot in mine}, whole)
 
 
 def _parts(plan: Plan, band: Box) -> Iterator[tuple[Box, np.ndarray, list[Box]]]:
@@ -107,23 +147,22 @@ def _parts(plan: Plan, band: Box) -> Iterator[tuple[Box, np.ndarray, list[Box]]]
 
 
 def _fills(
-    model: Inpainter,
-    picture: Tensor,
-    hole: np.ndarray,
-    windows: list[Box],
-    seed: int,
-    grain: bool,
-) -> Iterator[Fill]:
+    model: Inpainter, shots: list[Shot], seed: int, grain: bool
+) -> Iterator[tuple[Shot, Fill]]:
     """Show windows to the model, those of one size together."""
-    sizes = [_shown(model, window) for window in windows]
+    sizes = [_shown(model, shot.window) for shot in shots]
     for size in dict.fromkeys(sizes):
-        same = [window for window, other in zip(windows, sizes, strict=True) if other == size]
-        seen = [_reduced(picture, hole, window, *size) for window in same]
+        same = [shot for shot, other in zip(shots, sizes, strict=True) if other == size]
+        seen = [_reduced(shot.picture, shot.hole, shot.window, *size) for shot in same]
         known, missing = (torch.stack(each) for each in zip(*seen, strict=True))
-        for n, made in enumerate(model.inpaint(known, missing, seed)):
-            wanted = grain and Grain.wanted(same[n], made)
-            fine = Grain(picture, hole, same[n], made, missing[n, 0]) if wanted else None
-            yield Fill(same[n], made, fine)
+        for n, (shot, made) in enumerate(
+            zip(same, model.inpaint(known, missing, seed), strict=True)
+        ):
+            wanted = grain and Grain.wanted(shot.window, made)
+            fine = None
+            if wanted:
+                fine = Grain(shot.picture, shot.hole, shot.window, made, missing[n, 0])
+            yield shot, Fill(shot.window, made, fine)
 
 
 def _reduced(
@@ -166,6 +205,17 @@ def _blended(fills: list[Fill], part: Box, whole: Box) -> Tensor:
         _cut(total, place).add_(fill.at(shared) * counts)
         _cut(weight, place).add_(counts)
     return total / weight.clamp_min(1e-6)
+
+
+def _put_all(
+    picture: Tensor,
+    parts: list[tuple[Box, np.ndarray, list[Box]]],
+    fills: dict[Box, Fill],
+    whole: Box,
+) -> None:
+    for part, mine, windows in parts:
+        made = _blended([fills[window] for window in windows], part, whole)
+        _put(picture, part, mine, made)
 
 
 def _put(picture: Tensor, part: Box, mine: np.ndarray, made: Tensor) -> None:

@@ -1,0 +1,235 @@
+"""Filling a folder of pictures: past what is bad, and on where it was interrupted."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from gapfill import ranks
+from gapfill.checkpoint import digest_of, sweep, write_json
+from gapfill.errors import GapfillError, UsageError
+from gapfill.fill.kept import FORMATS, Photo, read_photo
+from gapfill.fill.painting import paint_many
+from gapfill.fill.photo import ALPHA, Marking, read_hole, write
+from gapfill.pictures import pictures_in
+from gapfill.reading.formats import SUFFIXES
+from gapfill.reading.regular import expand
+from gapfill.registry import is_saved, open_model, saved_in
+
+RECORD = "fill.json"
+"""What an output folder says of how its pictures were filled."""
+
+_BATCH = 16
+_PIXELS = 16_000_000  # of the pictures that are held at once
+
+
+@dataclass
+class Summary:
+    """What became of a folder.
+
+    Attributes:
+        filled: how many pictures were filled now.
+        there: how many were filled before.
+        failed: why others were not, by name.
+        lost: how many pictures lost what, in words.
+    """
+
+    filled: int = 0
+    there: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    lost: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A picture of the folder, its mask, where it has one, and the file to write."""
+
+    photo: Path
+    mask: Path | str | None
+    out: Path
+
+    def is_done(self) -> bool:
+        """Whether the file was written after picture and mask were."""
+        if not self.out.is_file():
+            return False
+        made_of = [self.photo, *([self.mask] if isinstance(self.mask, Path) else [])]
+        return self.out.stat().st_mtime >= max(path.stat().st_mtime for path in made_of)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A picture that was read, with its hole, and as a model sees it."""
+
+    job: _Job
+    photo: Photo
+    hole: np.ndarray
+    picture: Tensor
+
+
+def fill_folder(
+    model: str,
+    folder: Path,
+    mask: Path | str,
+    out: Path,
+    *,
+    marking: Marking | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    context: str = "hole",
+    grain: bool = True,
+    quality: int | None = None,
+    ending: str | None = None,
+    quiet: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> Summary:
+    """Fill every picture directly in `folder`; what stands in `out` already is not filled again.
+
+    A picture that cannot be filled is named, and the others go on. A picture is filled again where
+    it, or its mask, is newer than what was written of it.
+
+    Args:
+        model: a folder of a saved model, or a name that needs no training.
+        folder: pictures.
+        mask: a folder with a mask for each, by name, or one mask for all, or `alpha`.
+        out: where the filled pictures go, under the names that they had.
+        marking: how masks are read.
+        device: where to compute.
+        seed: names the noise of a stochastic model.
+        context: how much around each hole the model sees.
+        grain: give enlarged fills the grain of their surroundings.
+        quality: 1 to 100, of JPEG and WebP.
+        ending: the format to write, such as `.png`; without it each picture's own, and PNG where
+            that is none of `FORMATS`.
+        quiet: no progress bar.
+        say: gets a line for each picture that cannot be filled.
+
+    Raises:
+        UsageError: folders or options that make no sense, pictures in `out` that were filled
+            otherwise, a model that is not trained.
+        GapfillError: the disk is full.
+    """
+    from tqdm import tqdm
+
+    marking = marking or Marking()
+    folder, out = expand(folder), expand(out)
+    mask = expand(mask) if isinstance(mask, Path) else mask
+    jobs = _jobs(folder, mask, out, ending)
+    filler = open_model(model).to(ranks.resolve(device))
+    masks = str(mask.resolve() if isinstance(mask, Path) else mask)
+    how = {"model": _name(model), "mask": masks, **asdict(marking), "seed": seed}
+    _keep_record(out, {**how, "context": context, "grain": grain, "quality": quality})
+    todo = [job for job in jobs if not job.is_done()]
+    found = Summary(there=len(jobs) - len(todo))
+
+    def opened(job: _Job) -> _Opened:
+        if job.mask is None:
+            raise UsageError(f"there is no mask of its name in {mask}.")
+        photo = read_photo(job.photo)
+        hole = read_hole(photo, job.photo, job.mask, marking)
+        return _Opened(job, photo, hole, photo.picture().clone())
+
+    def failed(job: _Job, error: GapfillError) -> None:
+        found.failed[job.photo.name] = str(error)
+        bar.clear()
+        say(f"{job.photo.name} is left out: {error}")
+        bar.update()
+
+    def finish(batch: list[_Opened]) -> None:
+        pictures, holes = [each.picture for each in batch], [each.hole for each in batch]
+        paint_many(filler, pictures, holes, seed, context, grain)
+        for each in batch:
+            uncover = each.job.mask == ALPHA
+            lost = write(each.photo, each.picture, each.hole, each.job.out, quality, uncover)
+            found.lost.update(lost)
+            found.filled += 1
+            bar.update()
+
+    with tqdm(total=len(todo), desc="filling", unit="img", disable=quiet or None) as bar:
+        for batch in _batches(todo, opened, failed):
+            try:
+                finish(batch)
+            except UsageError:
+                # One of them is to blame: each is read again and filled alone.
+                for each in batch:
+                    try:
+                        finish([opened(each.job)])
+                    except UsageError as error:
+                        failed(each.job, error)
+    return found
+
+
+def _jobs(folder: Path, mask: Path | str, out: Path, ending: str | None) -> list[_Job]:
+    """What there is to do, in the order of the pictures' names."""
+    if out.resolve() == folder.resolve():
+        raise UsageError(f"--out is {folder} itself. Give a folder of its own.")
+    photos = pictures_in(folder)
+    if not photos:
+        raise UsageError(f"{folder} holds no pictures (looked for {' '.join(SUFFIXES)}).")
+    masks: dict[str, Path] | None = None
+    if isinstance(mask, Path):
+        if not mask.exists():
+            raise UsageError(f"there is no mask at {mask}.")
+        masks = pictures_in(mask) if mask.is_dir() else None
+    jobs = []
+    for stem, photo in photos.items():
+        mine = mask if masks is None else masks.get(stem)
+        own = photo.suffix if photo.suffix.lower() in FORMATS else ".png"
+        jobs.append(_Job(photo, mine, out / f"{stem}{ending or own}"))
+    return jobs
+
+
+def _batches(
+    jobs: list[_Job],
+    opened: Callable[[_Job], _Opened],
+    failed: Callable[[_Job, GapfillError], None],
+) -> Iterator[list[_Opened]]:
+    """Pictures read a few at a time; those that cannot be are passed over."""
+    batch: list[_Opened] = []
+    for job in jobs:
+        try:
+            batch.append(opened(job))
+        except GapfillError as error:
+            failed(job, error)
+            continue
+        if len(batch) == _BATCH or sum(each.hole.size for each in batch) >= _PIXELS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _name(model: str) -> str:
+    """What tells a model from another: its weights' hash, or its name where it has none."""
+    digest = digest_of(saved_in(expand(model)) / "model.safetensors") if is_saved(model) else None
+    return digest or model
+
+
+def _keep_record(out: Path, settings: dict[str, Any]) -> None:
+    """Make sure that the pictures in `out`, if there are any, were filled in this way.
+
+    Raises:
+        UsageError: they were not, or nobody knows.
+    """
+    path = out / RECORD
+    if out.is_dir() and any(out.iterdir()):
+        try:
+            there = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError):
+            there = None
+        if not isinstance(there, dict):
+            raise UsageError(f"{out} is not empty and holds no {RECORD}. Give another --out.")
+        for key, value in settings.items():
+            if there.get(key) != value:
+                raise UsageError(
+                    f"{out} holds pictures that were filled otherwise ({key}: {there.get(key)} "
+                    f"there, {value} now). Give another --out."
+                )
+    sweep(out)
+    write_json(path, settings)
