@@ -19,12 +19,13 @@ from gapfill.about import About
 from gapfill.config import build, plain
 from gapfill.data import known
 from gapfill.data.feed import MaskedBatches
-from gapfill.data.stream import Source, Stream, check_images, open_source, to_network
+from gapfill.data.stream import Replay, Source, Stream, check_images, open_source, to_network
 from gapfill.errors import GapfillError, UsageError
 from gapfill.masks.given import check_mask
 from gapfill.randomness import filling, keys, mix, seeded
 from gapfill.reading.regular import expand
 from gapfill.train import Trainer, Training
+from gapfill.train.signals import Signals
 from gapfill.types import Batch, Update
 from gapfill.watcher import Watcher
 
@@ -265,12 +266,27 @@ class Inpainter(nn.Module, ABC):
                 f"the weights of this '{self.name}' are {kind}, and training needs float32. "
                 "Call .float() first."
             )
+        with Signals() as signals:  # before a loader's workers begin, which inherit what is done
+            self._optimise(loader, settings, mask, val, out, quiet, signals)
+        return self
+
+    def _optimise(
+        self,
+        loader: Iterable[Any],
+        settings: Training,
+        mask: str,
+        val: Tensor | None,
+        out: str | Path | None,
+        quiet: bool,
+        signals: Signals,
+    ) -> None:
+        """`fit`, for a model that has updates."""
         device = ranks.resolve(settings.device)
         if device.type == "cuda" and ranks.world() > 1:
             device = torch.device("cuda", torch.cuda.current_device())
         self.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        source = open_source(loader, device, quiet)
-        with seeded(mix(settings.seed, "batch", 0)):  # as the trainer will read it
+        source = open_source(loader, device)
+        with signals.reading(), seeded(mix(settings.seed, "batch", 0)):  # as the trainer reads it
             self._check_training_size(*source.block(0, 1).shape[-2:])
         if val is not None:
             self._check_training_size(*val.shape[-2:])
@@ -284,6 +300,7 @@ class Inpainter(nn.Module, ABC):
             steps_per_epoch=len(source),
             folder=folder,
             identity=identity,
+            skip=source.batch if isinstance(source, Replay) else None,
             watch=None
             if val is None
             else Watcher(val[: self.watched], mask, settings.seed, folder),
@@ -292,7 +309,7 @@ class Inpainter(nn.Module, ABC):
         )
         before = self.trained
         try:
-            steps = trainer.run()
+            steps = trainer.run(signals)
         except BaseException:
             self.trained = before  # resuming alone loads weights
             raise
@@ -313,7 +330,6 @@ class Inpainter(nn.Module, ABC):
             "mode": trainer.engine.mode,
             "batch_size": trainer.batch_size,
         }
-        return self
 
     def identity(
         self, loader: Any, *, mask: str = "center", val: Tensor | None = None, **training: Any
@@ -329,7 +345,8 @@ class Inpainter(nn.Module, ABC):
         if not self.optimised():
             return self._study_identity(source)
         settings = build(Training, training, where="fit")
-        return self._run_identity(source, mask, val, settings, None)[0]
+        with seeded(mix(settings.seed, "batch", 0)):
+            return self._run_identity(source, mask, val, settings, None)[0]
 
     def _run_identity(
         self,
@@ -354,7 +371,7 @@ class Inpainter(nn.Module, ABC):
             "validation": None if watched is None else known.digest(watched),
             "initial_weights": initial,
         }
-        return found | source.identity(), given
+        return found | source.identity(mix(settings.seed, "batch", 0)), given
 
     def _study_identity(self, source: Source | None) -> dict[str, Any]:
         """What makes a model without an optimiser what it is, as far as it is known beforehand."""
@@ -428,6 +445,7 @@ class Inpainter(nn.Module, ABC):
         """Take over weights, as any module does; with all of them the model counts as trained."""
         found = super().load_state_dict(state_dict, strict, assign)
         self.trained = self.trained or not found.missing_keys
+        self.training_run = None  # of which nothing is known
         return found
 
     def require_training(self) -> None:

@@ -58,7 +58,7 @@ def unmoved(loader: Any, seed: int) -> Iterator[None]:
     try:
         with seeded(seed):
             random.seed(seed)
-            np.random.seed(seed)
+            np.random.seed(seed % 2**32)
             yield
     finally:
         random.setstate(python)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from gapfill import masks, ranks
 from gapfill.data import known
@@ -46,8 +44,8 @@ class Source(Protocol):
         """Every picture once, in batches of any size, as it came."""
         ...
 
-    def identity(self) -> dict[str, Any]:
-        """What makes a run on it this run and no other."""
+    def identity(self, seed: int) -> dict[str, Any]:
+        """What makes a run on it this run and no other; its first batch was read under `seed`."""
         ...
 
     def __len__(self) -> int:
@@ -105,7 +103,7 @@ class Stream:
         """Every picture once, unmirrored."""
         return self.images.split(1024)
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self, seed: int = 0) -> dict[str, Any]:
         """The pictures' hash, and how they are dealt out."""
         pixels = self.images.cpu().contiguous().numpy()
         return {
@@ -151,22 +149,21 @@ class Replay:
     Batches may be tensors or (images, labels) pairs, as torchvision's loaders yield them. A batch
     of another size than the first, such as an epoch's short last one, is left out: BatchNorm
     cannot work with a batch of one, and fixed sizes keep compilation possible. A resumed run
-    skips what was read; it is the same run only where the loader itself repeats its order.
+    skips what was read; it is the same run where the loader repeats its order, or draws it from
+    torch's random numbers, which are the same at each step.
 
     Args:
         loader: what is read.
-        quiet: no word of batches that are read only to be skipped.
     """
 
     ahead = 1
 
-    def __init__(self, loader: Iterable[Any], quiet: bool = False) -> None:
+    def __init__(self, loader: Iterable[Any]) -> None:
         if not isinstance(loader, Iterable):
             raise UsageError(
                 f"fit takes an iterable of image batches, not {type(loader).__name__}."
             )
         self.loader = loader
-        self.quiet = quiet
         self._position = -1
         self._last: Tensor | None = None
         self._iterator: Iterator[Any] | None = None
@@ -178,7 +175,7 @@ class Replay:
         except TypeError:
             return 0
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self, seed: int) -> dict[str, Any]:
         """What can be known of a stranger's loader before it is read."""
         first = self.batch(0)
         found = {
@@ -187,18 +184,19 @@ class Replay:
             "shape": list(first.shape[1:]),
             "dtype": str(first.dtype),
             "samples": known.samples(self.loader),
-            "first_batch": known.digest(first) if self._repeats(first) else None,
+            "first_batch": known.digest(first) if self._repeats(first, seed) else None,
         }
         return {"loader": found}
 
-    def _repeats(self, first: Tensor) -> bool:
-        """Whether the loader, asked again, begins with the same batch: whether it does not shuffle.
+    def _repeats(self, first: Tensor, seed: int) -> bool:
+        """Whether the loader, asked again, begins with the same batch.
 
-        One that cannot be asked again without losing its place is not asked.
+        It does if it does not shuffle, or shuffles by torch's random numbers. One that cannot be
+        asked again without losing its place is not asked.
         """
         if self._iterator is self.loader or getattr(self.loader, "persistent_workers", False):
             return False
-        with known.unmoved(self.loader, 0):
+        with known.unmoved(self.loader, seed):
             again = iter(self.loader)
             if again is self._iterator:
                 return False
@@ -209,22 +207,15 @@ class Replay:
         """The pictures of `step`, as the loader gave them."""
         if step < self._position:
             if self._iterator is self.loader:
-                raise UsageError("the loader is an iterator, which cannot be read again.")
+                raise UsageError(
+                    "the loader is an iterator, which cannot be read again. Give a list or a "
+                    "DataLoader, or say how long by steps instead of a budget."
+                )
             self._position, self._iterator = -1, None
-        for _ in self._way(step):
+        while self._position < step or self._last is None:
             self._last = self._next()
             self._position += 1
-        assert self._last is not None
         return self._last
-
-    def _way(self, step: int) -> Iterable[int]:
-        """The batches to read up to that of `step`; if many are only skipped, the user sees it."""
-        way = range(self._position + 1, step + 1)
-        if len(way) < 2 or self.quiet:
-            return way
-        text = f"the loader's first {step:,} batches are read again, to come to where the run was"
-        tqdm.write(text, file=sys.stderr)
-        return tqdm(way, desc="skipping", unit="batch", disable=None, dynamic_ncols=True)
 
     def block(self, first: int, count: int) -> Tensor:
         """The pictures of `count` steps."""
@@ -261,7 +252,7 @@ def _images(item: Any) -> Any:
     return item[0] if isinstance(item, list | tuple) and item else item
 
 
-def open_source(loader: Any, device: torch.device, quiet: bool = False) -> Source:
+def open_source(loader: Any, device: torch.device) -> Source:
     """Make a `Source` of what the user handed to `fit`.
 
     A table moves to the device for good where it fills at most half of the memory that is free.
@@ -270,7 +261,7 @@ def open_source(loader: Any, device: torch.device, quiet: bool = False) -> Sourc
         if device.type != "cuda" or loader.images.nbytes <= torch.cuda.mem_get_info(device)[0] / 2:
             loader.images = loader.images.to(device)
         return loader
-    return Replay(loader, quiet)
+    return Replay(loader)
 
 
 def picture_numbers(first: int, count: int, share: int, device: torch.device) -> Tensor:

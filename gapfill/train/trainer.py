@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,7 @@ from gapfill.train.state import Saved, misfit
 from gapfill.types import Batch, Update
 
 _GROUP = 5  # steps that are timed together, so that an update of every fifth step has its share
+_GRACE = 0.5  # seconds for a signal to arrive after a loader's workers had it
 _PLACES = 50  # in a run, at which it is looked for phases, whose steps may cost differently
 
 
@@ -48,6 +50,8 @@ class Trainer:
         steps_per_epoch: batches in a pass over the data, where `settings` counts epochs.
         folder: where the run keeps its log and checkpoints; without one nothing is written.
         identity: what else makes this run what it is, kept with its settings.
+        skip: reads the batch of an earlier step, where `batches` cannot give a later one without;
+            a resumed run calls it for each step that was made before.
         watch: scores averaged weights, higher is better under the key "score"; the best are kept.
         title: stands before the progress bar.
         quiet: no progress bar.
@@ -64,6 +68,7 @@ class Trainer:
         steps_per_epoch: int = 0,
         folder: Path | None = None,
         identity: Mapping[str, Any] | None = None,
+        skip: Callable[[int], object] | None = None,
         watch: Callable[[nn.Module, int], dict[str, float]] | None = None,
         title: str = "",
         quiet: bool = False,
@@ -83,6 +88,7 @@ class Trainer:
         self._clock = 0.0
         self._steps_per_epoch = steps_per_epoch
         self._identity = dict(identity or {})
+        self._skip = skip
         self._watch = watch if settings.watch else None
         self._done = 0
         self._best = -math.inf
@@ -95,21 +101,30 @@ class Trainer:
         mode = resolve_mode(settings.mode, self.device, updates)
         self.engine = Engine(module, updates, settings, precision, mode)
 
-    def run(self) -> int:
+    def run(self, signals: Signals | None = None) -> int:
         """Train to the end, or from where the folder's last checkpoint is, and return the steps.
 
         Afterwards the module holds the averaged weights that did best on the validation pictures,
         or the last averaged weights where nobody watches.
 
+        Args:
+            signals: what notes signals, if that has begun already, as it must before workers do.
+
         Raises:
             DivergedError: a loss became NaN or infinite; the last finite checkpoint is kept.
             InterruptedRun: SIGINT or SIGTERM came; the step was finished and saved.
         """
+        if signals is None:
+            with Signals() as signals:
+                return self.run(signals)
         held = nullcontext() if self._folder is None else self._folder.held()
-        with held, self._running(), Signals() as signals:
-            total, looks = self._decide()
+        with held, self._running():
+            with signals.hasty():
+                total, looks = self._decide()
             self._resume()
             self.begun = True
+            if self._skip is not None and 0 < self._done < total:
+                self._catch_up(self._skip, signals)
             self.engine.prepare(total)
             marks = self._watch_steps(total, looks)
             progress = Progress(
@@ -123,7 +138,12 @@ class Trainer:
             saved = self._clock = time.perf_counter()
             with progress:
                 for step in range(self._done, total):
-                    self._step(step)
+                    batch = self._read(step, signals)
+                    if batch is None:
+                        self._flush()
+                        self._save()
+                        self._stop(signals.caught or 2, step)
+                    self._make(step, batch)
                     progress.step()
                     end = step + 1
                     stopping = ranks.anyone(signals.caught is not None)
@@ -142,6 +162,8 @@ class Trainer:
                         self._clock = time.perf_counter()
             self._finish()
             progress.end()
+            if signals.caught is not None:  # in the last step, or where there was none to make
+                self._stop(signals.caught, total)
         return total
 
     def stepper(self) -> Iterator[int]:
@@ -160,10 +182,46 @@ class Trainer:
         with kept(self.device), fast_math(self.device, self.engine.precision):
             yield
 
-    def _step(self, step: int) -> None:
-        # Seeded for itself, not with the run: another thread's run has its turn between two steps.
-        with seeded(mix(self.settings.seed, "batch", step)):
-            batch = self.batches(step)
+    def _step(self, step: int, data: int | None = None) -> None:
+        """Make a step, with the batch of another one if need be."""
+        number = step if data is None else data
+        with self._seeded(number):
+            batch = self.batches(number)
+        self._make(step, batch)
+
+    def _seeded(self, step: int) -> AbstractContextManager[None]:
+        """The random numbers that a batch is read with.
+
+        Seeded for itself, not with the run: another thread's run has its turn between two steps.
+        """
+        return seeded(mix(self.settings.seed, "batch", step))
+
+    def _read(self, step: int, signals: Signals) -> Batch | None:
+        """The batch of a step, or None where a signal ended those who read it."""
+        try:
+            with signals.reading(), self._seeded(step):
+                return self.batches(step)
+        except Exception:
+            if signals.caught is None:
+                time.sleep(_GRACE)  # the workers may have got it first
+            if signals.caught is None or ranks.world() > 1:
+                raise
+            return None
+
+    def _catch_up(self, skip: Callable[[int], object], signals: Signals) -> None:
+        """Read the batches of the steps that were made before, each as it was read then."""
+        done = self._done
+        if not self.quiet:
+            title = f"{self.title}: " if self.title else ""
+            self.note(f"{title}reading {done:,} batches again, to come to where the run was")
+        quiet = True if self.quiet else None
+        with signals.hasty(), signals.reading():
+            for step in tqdm(range(done), "skipping", unit="batch", disable=quiet):
+                with self._seeded(step):
+                    skip(step)
+
+    def _make(self, step: int, batch: Batch) -> None:
+        with self._seeded(step):  # which leaves torch's random numbers as they were
             self._ledger.add(step, self.engine.step(step, batch))
         self._done = step + 1
         self.batch_size = len(batch.image) * ranks.world()
@@ -215,11 +273,19 @@ class Trainer:
     def _rehearse(self, budget: float) -> tuple[int, int]:
         """How many steps and looks fit in `budget` seconds, by timing some and undoing them."""
         before = _clone(self._state())
+        try:
+            return self._timed(budget)
+        finally:
+            self._ledger.clear()
+            self._restore(before)
+
+    def _timed(self, budget: float) -> tuple[int, int]:
         self.engine.prepare(_PLACES * 1200)
         phases: dict[tuple[bool, ...], list[int]] = {}
         for first in range(0, self.engine.total, 1200):
             phases.setdefault(self.engine.turns(first, _GROUP), []).append(first)
-        times = [(self._time_steps(places[-1]), len(places)) for places in phases.values()]
+        data = itertools.count()
+        times = [(self._time_steps(places[-1], data), len(places)) for places in phases.values()]
         typical = sum(each * count for each, count in times) / _PLACES
         looking, looks = 0.0, 0
         if self._watch is not None:
@@ -228,19 +294,20 @@ class Trainer:
             looking = time.perf_counter() - start
             # A look must not cost more than it tells: a tenth of a short budget, and at least two.
             looks = max(2, min(self.settings.watch, int(0.1 * budget / looking)))
-        self._ledger.clear()
-        self._restore(before)
         steps = int(max(budget - looks * looking, budget / 2) / typical)
         return min(max(1, steps), MOST_STEPS), looks
 
-    def _time_steps(self, first: int) -> float:
-        """Seconds of a step from `first` on: the middle of three groups, after a warm-up."""
+    def _time_steps(self, first: int, data: Iterator[int]) -> float:
+        """Seconds of a step from `first` on: the middle of three groups, after a warm-up.
+
+        The batches are those of the numbers in `data`: a late one may cost all before it.
+        """
         warm = 4 if self.engine.captures else 1
         groups = []
         for start in range(first, first + (warm + 3) * _GROUP, _GROUP):
             begin = time.perf_counter()
             for step in range(start, start + _GROUP):
-                self._step(step)
+                self._step(step, next(data))
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)
             groups.append((time.perf_counter() - begin) / _GROUP)
@@ -288,7 +355,7 @@ class Trainer:
         what = "NaN" if math.isnan(loss) else "infinite"
         raise DivergedError(f"loss is {what} at step {step} ({name}).{where}")
 
-    def _stop(self, number: int, step: int) -> None:
+    def _stop(self, number: int, step: int) -> NoReturn:
         saved = ""
         if self._folder is not None:
             saved = f" and saved in {self._folder.path}. To resume, run the same command again"
