@@ -9,7 +9,7 @@ Sources: Freeman et al. 2002, "Example-Based Super-Resolution" (detail by the ne
 Yi et al. 2020, "Contextual Residual Aggregation for Ultra High-Resolution Image Inpainting" (out of
 the picture itself); Ashikhmin 2001, "Synthesizing Natural Textures" (neighbours copy neighbours).
 Deviations: colours are compared blurred, so that a smooth fill does not ask for smooth patches;
-the livelier half of the patches is kept out, since a wrong edge hurts more than none.
+livelier patches are kept out, since a wrong edge (a hair across a cheek) hurts more than none.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from gapfill.fill.windows import Box
 SMALLEST = 1.25
 """How far a window must have been reduced for its fill to need grain."""
 _LARGEST = 128  # the longest side, after reduction, of a window in which patches are compared
-_PATCH, _STEP = 6, 3  # reduced pixels
 _BLUR = 5  # the fill is believed down to this many reduced pixels, and supplemented below
-_CALM = 30.0  # what detail costs against colour, both as mean squares
+_CALM = 10.0  # what detail costs against colour, both as mean squares
+_CALMEST = 0.15  # the share of known patches that are taken from, those with least detail
 _SAME = 8 / 255  # how much worse than the best a neighbour's continuation may be
-_AGAIN = 3e-3  # what it costs to be taken once more
+_AGAIN = 1e-2  # what it costs to be taken once more
 
 _Copy = tuple[int, int, float]  # where a patch of the fill is, and how much it lacks
 
@@ -51,6 +51,7 @@ class Grain:
         self, picture: Tensor, hole: np.ndarray, window: Box, made: Tensor, missing: Tensor
     ) -> None:
         self.picture, self.window, self.made = picture, window, made
+        self.patch = max(2, min(made.shape[-2:]) // 16) * 2  # reduced pixels
         known = (~missing).float()
         # The middle band of what is known, without a trace of the fill beside it.
         coarse = _blurred(made * known) / _blurred(known[None]).clamp_min(1e-6)
@@ -62,9 +63,7 @@ class Grain:
         """Whether a window was reduced so far that its fill lacks detail."""
         height, width = made.shape[-2:]
         reduced = max(window.height / height, window.width / width)
-        return (
-            reduced >= SMALLEST and max(height, width) <= _LARGEST and min(height, width) > _PATCH
-        )
+        return reduced >= SMALLEST and max(height, width) <= _LARGEST and min(height, width) >= 16
 
     def at(self, part: Box) -> Tensor:
         """What to add to a part of the enlarged fill, [3, h, w].
@@ -79,7 +78,8 @@ class Grain:
         for (down, across), copies in self.copies.items():
             weight, lack = torch.zeros_like(power), torch.zeros_like(power)
             for top, left, much in copies:
-                bump = _bump(rows - top)[:, None] * _bump(columns - left)
+                down_it, across_it = (rows - top) / self.patch, (columns - left) / self.patch
+                bump = _bump(down_it)[:, None] * _bump(across_it)
                 weight += bump
                 lack += much * bump
             inside = _extent(weight)
@@ -101,31 +101,32 @@ class Grain:
 
     def _copies(self, missing: Tensor, fine: Tensor) -> dict[tuple[int, int], list[_Copy]]:
         """The patches of the fill by how far away, in reduced pixels, their source is."""
+        patch, step = self.patch, self.patch // 2
         # Enlarging carries the fill two pixels out of the hole.
         known = F.max_pool2d(missing[None].float(), 5, 1, 2)[0] == 0
-        whole = _means(known) > 1 - 1e-4
-        band = _means(self.middle.square().mean(0))
-        energy = _means(fine) + band
+        whole = _means(known, patch) > 1 - 1e-4
+        band = _means(self.middle.square().mean(0), patch)
+        energy = _means(fine, patch) + band
         if not whole.any():
             return {}
-        usable = whole & (energy <= energy[whole].median())  # the calmer half
+        usable = whole & (energy <= energy[whole].quantile(_CALMEST))
         coarse = _blurred(self.made)
-        lively = _means((self.made - coarse).square().mean(0))
-        patches = F.unfold(coarse[None], _PATCH)[0].T.reshape(*whole.shape, -1)
+        lively = _means((self.made - coarse).square().mean(0), patch)
+        patches = F.unfold(coarse[None], patch)[0].T.reshape(*whole.shape, -1)
         sources, costs = usable.nonzero(), _CALM * energy[usable]
         examples = patches[usable]
-        holes = _means(missing) > 1e-4
+        holes = _means(missing, patch) > 1e-4
         taken: dict[tuple[int, int], tuple[int, int]] = {}
         found = defaultdict(list)
-        for top in _grid(holes.any(1)):
-            for left in _grid(holes.any(0)):
+        for top in _grid(holes.any(1), step):
+            for left in _grid(holes.any(0), step):
                 if not holes[top, left]:
                     continue
                 far = (examples - patches[top, left]).square().mean(1)
                 best = int((far + costs).argmin())
                 shift = int(sources[best, 0]) - top, int(sources[best, 1]) - left
                 limit = (float(far.min()) ** 0.5 + _SAME) ** 2
-                for up, back in ((0, _STEP), (_STEP, 0), (_STEP, _STEP), (_STEP, -_STEP)):
+                for up, back in ((0, step), (step, 0), (step, step), (step, -step)):
                     down, across = taken.get((top - up, left - back), (-top - 1, 0))
                     y, x = top + down, left + across
                     if 0 <= y < len(usable) and 0 <= x < usable.shape[1] and usable[y, x]:
@@ -135,7 +136,7 @@ class Grain:
                             break
                 taken[top, left] = shift
                 y, x = top + shift[0], left + shift[1]
-                near = ((sources - torch.tensor([y, x])).abs() < _PATCH).all(1)
+                near = ((sources - torch.tensor([y, x])).abs() < patch).all(1)
                 costs = costs + _AGAIN * near
                 lacks = 1 - float(lively[top, left]) / max(float(band[y, x]), 1e-9)
                 found[shift].append((top, left, max(lacks, 0.0) ** 0.5))
@@ -148,16 +149,16 @@ def _blurred(image: Tensor) -> Tensor:
     return F.avg_pool2d(padded, _BLUR, 1)[0]
 
 
-def _means(values: Tensor) -> Tensor:
+def _means(values: Tensor, patch: int) -> Tensor:
     """The mean of each patch, by its corner."""
-    return F.avg_pool2d(values[None].float(), _PATCH, 1)[0]
+    return F.avg_pool2d(values[None].float(), patch, 1)[0]
 
 
-def _grid(wanted: Tensor) -> list[int]:
+def _grid(wanted: Tensor, step: int) -> list[int]:
     """Where patches begin along an axis, over the stretch in which some are wanted."""
     places = wanted.nonzero()[:, 0]
     last = len(wanted) - 1
-    starts = range(int(places[0]), int(places[-1]) + _STEP, _STEP)
+    starts = range(int(places[0]), int(places[-1]) + step, step)
     return list(dict.fromkeys(min(start, last) for start in starts))
 
 
@@ -167,8 +168,7 @@ def _places(first: int, count: int, scale: float) -> Tensor:
 
 
 def _bump(at: Tensor) -> Tensor:
-    """How much a patch counts where: Hann's window, whose halves add up to one."""
-    at = at / _PATCH
+    """How much a patch counts between its ends, 0 and 1, by Hann's window: halves add up to one."""
     return torch.where((at > 0) & (at < 1), torch.sin(torch.pi * at).square(), 0)
 
 
