@@ -6,7 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -19,6 +19,7 @@ from gapfill.about import About
 from gapfill.config import build, plain
 from gapfill.data import known
 from gapfill.data.feed import MaskedBatches
+from gapfill.data.seen import Seen
 from gapfill.data.stream import Replay, Source, Stream, check_images, open_source, to_network
 from gapfill.errors import GapfillError, UsageError
 from gapfill.masks.given import check_mask
@@ -64,6 +65,7 @@ class Inpainter(nn.Module, ABC):
         self.history: list[dict[str, Any]] = []
         self.training_cost: dict[str, Any] | None = None
         self.training_run: dict[str, Any] | None = None
+        self.training_pictures: Seen | None = None
         self._begun: tuple[Path | None, str, str] | None = None
 
     @abstractmethod
@@ -258,6 +260,7 @@ class Inpainter(nn.Module, ABC):
                 with seeded(mix(settings.seed, "study")):
                     self.study(source.epoch())
             self.training_run = self._study_identity(source)
+            self.training_pictures = None if source is None else Seen.after(None, source)
             self.trained = True
             return self
         if self.dtype != torch.float32:
@@ -308,6 +311,10 @@ class Inpainter(nn.Module, ABC):
             quiet=quiet,
         )
         before = self.trained
+        earlier = self.training_pictures or (Seen.unknown() if before else None)
+        seen = Seen.after(earlier, source)
+        if earlier and folder and (folder, identity["initial_weights"]) == (self._begun or ())[:2]:
+            seen = replace(seen, trainings=earlier.trainings)  # that folder's run, which goes on
         try:
             steps = trainer.run(signals)
         except BaseException:
@@ -317,6 +324,7 @@ class Inpainter(nn.Module, ABC):
             if trainer.begun:  # whatever ended it, these are that run's weights
                 ends = checkpoint.digest(self.state_dict())
                 self.training_run = identity
+                self.training_pictures = seen
                 self._begun = folder, identity["initial_weights"], ends
         self.trained = True
         self.history = trainer.history
@@ -381,7 +389,10 @@ class Inpainter(nn.Module, ABC):
         return found
 
     def save(self, path: str | Path, data: str = "", overwrite: bool = False) -> str:
-        """Write `model.safetensors` and `config.json` into the folder `path`; return the digest.
+        """Write the weights, and what they are, into the folder `path`; return their digest.
+
+        The files are `model.safetensors`, `config.json` and, after a training, `seen.safetensors`:
+        digests of the training pictures, by which a comparison notices test pictures among them.
 
         Args:
             path: a folder, made where it is missing.
@@ -407,6 +418,8 @@ class Inpainter(nn.Module, ABC):
             )
         digest = checkpoint.save_weights(folder / "model.safetensors", self.state_dict(), about)
         checkpoint.write_json(folder / "config.json", about)
+        if self.training_pictures is not None:
+            self.training_pictures.save(folder, digest)
         return digest
 
     def check_size(self, height: int, width: int) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from gapfill import checkpoint
 from gapfill.config import build, nearest
+from gapfill.data.seen import Seen
 from gapfill.errors import GapfillError, UsageError
 from gapfill.inpainter import Card, Inpainter, newer_than_this, read_card, to_card
 from gapfill.randomness import seeded
@@ -120,6 +121,7 @@ def load(path: str | Path) -> Inpainter:
     model = _described(card, tensors, folder)
     model.training_cost = None if card.training is None else dict(card.training)
     model.training_run = None if card.run is None else dict(card.run)
+    model.training_pictures = Seen.load(folder, checkpoint.digest_of(file))
     model.trained = True
     # The layout that training used: another one rounds otherwise, and is slower.
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -91,14 +91,18 @@ def test_the_spread_is_the_one_asked_for(folder, capsys):
 def test_a_column_of_any_key_has_its_place():
     results = results_of(made("a", 20.0), made("b", 21.0))
     results["columns"].append(
-        {"key": "kd", "title": "KD-VGG16", "unit": "", "better": "lower", "digits": 4}
+        {"key": "kd", "title": "KD", "unit": "", "better": "lower", "digits": 4, "of": "sets"}
     )
     for model in results["models"]:
-        model["scores"]["center"]["kd"] = {"mean": 0.0123, "se": None, "n": 100}
+        model["scores"]["center"]["kd"] = {"mean": 0.0123, "se": 0.001, "n": 400, "sd": 0.01}
     del results["paired"]["lead"]["center"]["hole_psnr"]
     text = papers.markdown(papers.gather(results, ["kd", "hole_psnr"]))
-    assert "| a | 0.0123 | 20.00 ± 0.10 |" in text
+    assert "| a | 0.0123 ± 0.0010 | 20.00 ± 0.10 |" in text
+    assert "KD: over subsets of the pictures." in text
     assert "Bold" not in text
+    assert "| 0.0123 ± 0.0100 |" in papers.markdown(papers.gather(results, ["kd"], spread="sd"))
+    assert "| 0.0123 |" in papers.markdown(papers.gather(results, ["kd"], spread="ci"))
+    assert [column.key for column in papers.gather(results).columns][-1] == "kd"
 
 
 def test_hostile_names_stay_names_in_markdown_and_csv():

@@ -12,7 +12,7 @@ from PIL import Image
 from gapfill import report
 from gapfill.errors import GapfillError
 from gapfill.metrics.paired import Bootstrap
-from gapfill.report import charts, duels, findings, load, page, panels, seal
+from gapfill.report import charts, duels, findings, learning, load, page, panels, seal
 from gapfill.report.scores import contenders, winner
 
 SIDE, K, W, N = 16, 8, 3, 40
@@ -583,3 +583,45 @@ def test_the_protocol_names_the_masks_of_training():
     assert "trained on 3,400 pictures, with" in findings.protocol(results)
     results["protocol"]["trained_under"] = "rect+brush"
     assert "trained on 3,400 pictures under rect+brush masks, with" in findings.protocol(results)
+
+
+def taught(where="elsewhere", among=0, **other):
+    """What a comparison says of one model's training."""
+    found = {
+        "where": where, "steps": 900, "mask": "center", "seed": 3, "batch_size": 64, "flip": True,
+        "pictures": "f" * 64, "initial_weights": "b" * 64, "trainings": 1, "count": 3000,
+        "others": False,
+        "test_pictures": {"among": among, "of": 400, "names": ["1.jpg", "2.jpg", "3.jpg"][:among]},
+    }  # fmt: skip
+    return found | other
+
+
+def test_of_models_trained_elsewhere_only_that_is_said_which_was_kept(tmp_path, usual):
+    usual["protocol"]["trained_under"] = "brush"
+    usual["models"][1]["learned_from"] = taught()
+    usual["models"][2]["learned_from"] = taught("here", mask="brush", steps=400)
+    found = page_of(tmp_path, usual)
+    note = "cnn was trained elsewhere: 900 steps under center masks, seed 3"
+    assert note in found.text
+    assert note in report.table(usual)
+    assert "dcgan learned here, on 3,400 pictures under brush masks" in found.text
+    assert "cnn elsewhere 900 center 3 3,000 none" in found.text
+    assert learning.under(usual) == (
+        "dcgan was trained under brush masks; cnn was trained elsewhere, as said below."
+    )
+    assert learning.under(results_of(made("cnn", 20.0))) == ""
+    usual["models"][1]["learned_from"] = taught(steps=None, mask=None, seed=None, others=True)
+    assert (
+        "cnn was trained elsewhere: how is not known; nobody can say that no test picture"
+        in report.table(usual)
+    )
+
+
+def test_test_pictures_that_were_learned_from_are_told(tmp_path, usual):
+    for model in usual["models"][1:]:
+        model["learned_from"] = taught("here", among=2)
+    found = page_of(tmp_path, usual)
+    note = "2 of the 400 test pictures were among the training pictures of cnn and dcgan"
+    assert note in found.text
+    assert note in report.table(usual)
+    assert "2 of 400 (1.jpg, 2.jpg)" in found.text

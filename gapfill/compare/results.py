@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import json
+import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gapfill import checkpoint, masks, metrics, ranks
 from gapfill.compare import evaluate
+from gapfill.compare.learning import learned_from
 from gapfill.compare.plan import Contestant, Plan
 from gapfill.compare.runs import Bench, Tested, place
 from gapfill.compute import resolve_precision
@@ -23,7 +24,7 @@ from gapfill.inpainter import Inpainter
 from gapfill.metrics.paired import LEVEL, RESAMPLES, SEED, Bootstrap, Scores
 from gapfill.registry import saved_in
 from gapfill.report.load import SCHEMA
-from gapfill.report.scores import finite
+from gapfill.train.log import named, read_log
 
 
 def row(
@@ -77,6 +78,7 @@ def _facts(plan: Plan, entry: Contestant, model: Inpainter, bench: Bench) -> dic
         "weights_digest": _digest(plan, entry),
         "config": plain(model.config),
         "training": training if "steps" in training else None,
+        "learned_from": learned_from(entry, model, bench, plan.test.names),
         "cost": evaluate.cost(model, plan.test.images[:1], bench.bank[:1]),
     }
 
@@ -167,21 +169,12 @@ def _run(
 
 def _history(log: Path) -> list[dict[str, Any]]:
     """The lines of a log; those that are damaged are named and left out."""
-    lines, damaged = [], []
-    text = log.read_text("utf-8", errors="replace") if log.is_file() else ""
-    for number, each in enumerate(text.splitlines(), start=1):
-        try:
-            line = json.loads(each)
-        except (ValueError, RecursionError):
-            line = None
-        if isinstance(line, dict) and isinstance(line.get("step"), int):
-            lines.append({key: value for key, value in line.items() if finite(value) is not None})
-        else:
-            damaged.append(number)
-    if damaged:
-        which = f"line {damaged[0]}" if len(damaged) == 1 else f"{len(damaged)} lines"
-        say(f"{log}: {which} damaged and left out of the curves.")
-    return lines
+    if not log.is_file():
+        return []
+    lines, bad = read_log(log)
+    if bad:
+        say(f"{log}: {named(bad)} cannot be read and left out of the curves.")
+    return [{key: value for key, value in line.items() if math.isfinite(value)} for line in lines]
 
 
 def _digest(plan: Plan, entry: Contestant) -> str | None:

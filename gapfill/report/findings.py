@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gapfill.report.learning import trained_here
 from gapfill.report.scores import (
     Score,
     contenders,
@@ -165,7 +166,8 @@ def protocol(results: dict[str, Any]) -> str:
     )
     keys = {column["key"] for column in results["columns"]}
     meanings = "; ".join(text for key, text in _MEANINGS.items() if key in keys)
-    learned = any(model["learned"] for model in results["models"])
+    here, others = trained_here(results)
+    who = f"{listing(here)} learned here," if others else "The learned models were trained"
     seeds = listing([str(seed) for seed in rules["seeds"]])
     kept = (
         f"{data['val']:,} validation pictures, none of them a test picture, chose the weights that "
@@ -176,10 +178,10 @@ def protocol(results: dict[str, Any]) -> str:
     under = f" under {rules['trained_under']} masks" if rules.get("trained_under") else ""
     several = " A picture's score is its mean over the runs." if len(rules["seeds"]) > 1 else ""
     trained = (
-        f" The learned models were trained on {data['train']:,} pictures{under}, with "
+        f" {who} on {data['train']:,} pictures{under}, with "
         f"{rules['limit']}, batches of {rules['batch_size']}, "
         f"seed{'s' if len(rules['seeds']) > 1 else ''} {seeds}; {kept}{several}"
-        if learned
+        if here
         else ""
     )
     source = data.get("test_title") or data["title"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from gapfill.report import duels, findings, panels, tables
+from gapfill.report import duels, findings, learning, panels, tables
 from gapfill.report.load import History, Pictures, Scores
 from gapfill.report.scores import footnotes, listing
 from gapfill.report.text import GENERATED, reasons
@@ -46,7 +46,7 @@ def render(
         ),
         duels=[duels.matrices(results, scores, kind) for kind in kinds],
         by_kind=tables.kinds(results),
-        footnotes=footnotes(results),
+        footnotes=[*learning.notes(results), *footnotes(results)],
         reasons=reasons(results),
         scale=max(1, round(192 / side)),
         side=side,
@@ -60,6 +60,7 @@ def render(
         costs=tables.costs(results),
         worst=panels.worst(results, pictures),
         protocol=findings.protocol(results),
+        learning=learning.table(results),
         facts=[*tables.machine(results), *tables.settings(results), *tables.digests(results)],
     )
 

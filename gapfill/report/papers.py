@@ -12,7 +12,8 @@ from typing import Any
 
 from gapfill.config import nearest
 from gapfill.errors import UsageError
-from gapfill.report.scores import NOTHING, Score, beyond, finite, footnotes, score, winner
+from gapfill.report import learning
+from gapfill.report.scores import NOTHING, Score, beyond, finite, footnotes, listing, score, winner
 from gapfill.report.text import BEST, GENERATED
 
 SPREADS = {
@@ -36,12 +37,13 @@ _ARROWS = {"higher": "↑", "lower": "↓", "one": "→ 1", "": ""}
 
 @dataclass(frozen=True)
 class Column:
-    """A metric or a cost: its key, its heading, which way is better, and how many decimals."""
+    """A metric or a cost: its key, heading, direction and decimals, and what it is a score of."""
 
     key: str
     title: str
     better: str
     digits: int
+    of_sets: bool = False
 
     @property
     def measured(self) -> bool:
@@ -98,7 +100,7 @@ def gather(
     """
     had = {c["key"]: _column(c) for c in results["columns"]}
     known = had | {key: Column(key, cost[0], "", cost[1]) for key, cost in _COSTS.items()}
-    usual = [key for key in _USUAL if key in had]
+    usual = [key for key in _USUAL if key in had] + [k for k, c in had.items() if c.of_sets]
     wanted = [_known(key, known, "column") for key in columns or usual]
     scored = {mask["kind"]: mask["kind"] for mask in results["protocol"]["masks"]}
     shown = [_known(kind, scored, "kind of masks") for kind in kinds or scored]
@@ -117,9 +119,11 @@ def gather(
     }
     marked = any(cell.best for each in rows.values() for row in each for cell in row.cells)
     notes = [f"{SPREADS[spread][0].upper()}{SPREADS[spread][1:]}, n = {results['data']['test']:,}."]
+    if sets := [column.title for column in wanted if column.of_sets]:
+        notes.append(f"{listing(sets)}: over subsets of the pictures.")
     if marked:
         notes.append(f"Bold is the {BEST}.")
-    notes += [f"{note}." for note in footnotes(results)]
+    notes += [f"{note}." for note in (*learning.notes(results), *footnotes(results))]
     if results["data"]["generated"]:
         notes.insert(0, f"{results['data']['note'] or GENERATED}.")
     return Tables(wanted, rows, spread, notes)
@@ -187,7 +191,8 @@ FORMATS = {"markdown": markdown, "latex": latex, "csv": comma_separated}
 
 def _column(entry: dict[str, Any]) -> Column:
     unit = f", {entry['unit']}" if entry["unit"] else ""
-    return Column(entry["key"], entry["title"] + unit, entry["better"], entry["digits"])
+    of_sets = entry.get("of") == "sets"
+    return Column(entry["key"], entry["title"] + unit, entry["better"], entry["digits"], of_sets)
 
 
 def _known(word: str, known: dict[str, Any], what: str) -> Any:
@@ -203,6 +208,10 @@ def _cell(
         return Cell(finite(_COSTS[column.key][2](model)))
     entry = score(model, kind, column.key)
     best = winner(results, kind, column.key) == model["label"]
+    if column.of_sets:  # whose error is over subsets of the pictures, and no interval of anything
+        sd = finite((model["scores"].get(kind, {}).get(column.key) or {}).get("sd"))
+        found = {"se": entry.se, "sd": sd}.get(spread)
+        return Cell(entry.mean, () if found is None else (found,), best)
     return Cell(entry.mean, _spread(entry, spread), best)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gapfill.report import learning
 from gapfill.report.findings import finding
 from gapfill.report.scores import (
     NOTHING,
@@ -81,7 +82,7 @@ def kinds(results: dict[str, Any]) -> dict[str, Any] | None:
     title = f"{column['title']}, {column['unit']}" if column["unit"] else column["title"]
     return {
         "title": title,
-        "trained": results["protocol"].get("trained_under"),
+        "trained": learning.under(results),
         "kinds": names,
         "rows": rows,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from gapfill.report import learning
 from gapfill.report.load import check
 from gapfill.report.scores import beyond, finite, footnotes, number, quantity, score, winner
 
@@ -31,7 +32,7 @@ def table(results: dict[str, Any]) -> str:
         blocks.append(_by_kind(results, kinds))
     if results["data"]["generated"]:
         blocks.insert(0, results["data"]["note"] or GENERATED)
-    notes = footnotes(results)
+    notes = [*learning.notes(results), *footnotes(results)]
     if any("*" in line for block in blocks for line in block.splitlines()):
         notes.insert(0, f"* {BEST}")
     if notes:
