@@ -135,7 +135,7 @@ def test_the_same_command_again_trains_nothing(small_set, tmp_path, monkeypatch,
     with (tmp_path / "models" / "cnn" / "seed-0" / "log.jsonl").open("a") as file:
         file.write('{"step": 4\n')  # a damaged line is named, and ends nothing
     assert run(tmp_path) == 0
-    assert "log.jsonl: line 7 damaged and left out" in capsys.readouterr().err
+    assert "log.jsonl: line 7 cannot be read: left out" in capsys.readouterr().err
     again = json.loads((tmp_path / "results.json").read_text())
     for one, two in zip(first["models"], again["models"], strict=True):
         assert one["scores"] == two["scores"]
@@ -546,3 +546,78 @@ def test_results_and_page_say_how_the_pictures_were_split(tmp_path, capsys, monk
     for note in notes:
         assert note in first
         assert f"Pictures: {note}." in page
+
+
+@pytest.fixture
+def fills(monkeypatch):
+    """The labels of the models that filled the test pictures, in order."""
+    made, whole = [], compare.runs.fill_all
+
+    def counted(model, *arguments):
+        made.append(model.name)
+        return whole(model, *arguments)
+
+    monkeypatch.setattr("gapfill.compare.runs.fill_all", counted)
+    return made
+
+
+def test_a_finished_comparison_asked_again_scores_nothing(small_set, fills, tmp_path, capsys):
+    loud = [word for word in SMALL if word != "--quiet"]
+    words = ["--models", "cnn", *loud, "--out", str(tmp_path)]
+    assert compare.main(words) == 0
+    assert fills == ["mean", "telea", "cnn"]
+    files = [tmp_path / name for name in ("scores.npz", "pictures.npz")]
+    before = [path.read_bytes() for path in files]
+    first = json.loads((tmp_path / "results.json").read_text())
+    assert "kept from before" not in capsys.readouterr().err
+    assert compare.main(words) == 0
+    assert fills == ["mean", "telea", "cnn"]
+    assert f"same weights, pictures, masks, metrics and code. Delete {tmp_path / 'scores'} to" in (
+        capsys.readouterr().err
+    )
+    assert [path.read_bytes() for path in files] == before
+    again = json.loads((tmp_path / "results.json").read_text())
+    same = ("models", "paired", "sets", "protocol", "data", "columns")
+    assert [again[key] for key in same] == [first[key] for key in same]
+    assert first["measurements"] == {"kept": 0, "made": 7}  # three models' scores, costs; the floor
+    assert again["measurements"] == {"kept": 7, "made": 0}
+    assert "7 of 7 kept from before" in (tmp_path / "report.html").read_text()
+
+
+def test_only_what_changed_is_scored_anew(small_set, fills, tmp_path, monkeypatch):
+    words = ["--models", "cnn", *SMALL, "--out", str(tmp_path)]
+    assert compare.main(words) == 0
+    fills.clear()
+    assert compare.main([*words, "--masks", "center", "half"]) == 0
+    assert fills == ["mean", "telea", "cnn"]  # under the new masks
+    fills.clear()
+    assert compare.main(["--models", "cnn", "navier_stokes", *words[2:]]) == 0
+    assert fills == ["navier_stokes"]
+    fills.clear()
+    for path in (tmp_path / "scores").iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    assert compare.main(words) == 0
+    assert fills == ["mean", "telea", "cnn"]
+    fills.clear()
+    monkeypatch.setattr("gapfill.compare.kept._code", lambda: "another version")
+    assert compare.main(words) == 0
+    assert fills == ["mean", "telea", "cnn"]
+
+
+def test_other_weights_and_other_test_pictures_are_scored_anew(small_set, fills, tmp_path):
+    out = ["--out", str(tmp_path / "out")]
+    with torch.random.fork_rng():
+        model = gapfill.create("cnn", size=32, width=4)
+    model.fit([small_set.images[:8]], steps=1, quiet=True)
+    model.save(tmp_path / "mine")
+    words = ["--models", str(tmp_path / "mine"), *SMALL, *out]
+    assert compare.main(words) == 0
+    fills.clear()
+    model.fit([small_set.images[8:16]], steps=1, quiet=True)
+    model.save(tmp_path / "mine", overwrite=True)
+    assert compare.main(words) == 0
+    assert fills == ["cnn"]
+    fills.clear()
+    small_set.images[50, 0, 0, 0] ^= 1
+    assert compare.main([*words[:-1], str(tmp_path / "other")]) == 0
+    assert fills == ["mean", "telea", "cnn"]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gapfill import checkpoint, masks, metrics, ranks
 from gapfill.compare import evaluate
+from gapfill.compare.kept import identity
 from gapfill.compare.learning import learned_from
 from gapfill.compare.plan import Contestant, Plan
 from gapfill.compare.runs import Bench, Tested, place
@@ -79,8 +80,19 @@ def _facts(plan: Plan, entry: Contestant, model: Inpainter, bench: Bench) -> dic
         "config": plain(model.config),
         "training": training if "steps" in training else None,
         "learned_from": learned_from(entry, model, bench, plan.test.names),
-        "cost": evaluate.cost(model, plan.test.images[:1], bench.bank[:1]),
+        "cost": _cost(plan, model, bench),
     }
+
+
+def _cost(plan: Plan, model: Inpainter, bench: Bench) -> dict[str, Any]:
+    """What a fill costs here, or cost when the same was measured on the same machine before."""
+    device = ranks.resolve(plan.training.device)
+    name = identity(model) | {"cost": evaluate.environment(device, "fp32")}
+
+    def measure() -> dict[str, Any]:
+        return evaluate.cost(model, plan.test.images[:1], bench.bank[:1])
+
+    return bench.kept.of(name, measure)
 
 
 def _elsewhere(tested: Tested) -> dict[str, Any]:
@@ -173,7 +185,7 @@ def _history(log: Path) -> list[dict[str, Any]]:
         return []
     lines, bad = read_log(log)
     if bad:
-        say(f"{log}: {named(bad)} cannot be read and left out of the curves.")
+        say(f"{log}: {named(bad)} cannot be read: left out of the curves.")
     return [{key: value for key, value in line.items() if math.isfinite(value)} for line in lines]
 
 
@@ -248,5 +260,6 @@ def whole(
         "sets": bench.sets.about(),
         "models": rows,
         "paired": differences,
+        "measurements": {"kept": bench.kept.found, "made": bench.kept.made},
         "left_out": plan.left_out,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gapfill import ranks
+from gapfill import masks, ranks
 from gapfill.compare import elsewhere, evaluate
 from gapfill.compare.bank import test_masks
+from gapfill.compare.kept import Kept, identity
 from gapfill.compare.plan import Contestant, Plan
 from gapfill.compare.sets import Sets
 from gapfill.config import plain
@@ -44,15 +45,18 @@ class Bench:
         perceptual: LPIPS, or None where its weights are not on this machine.
         sets: distances of sets of pictures from the real test pictures.
         given: the pictures that another program filled, by contestant and kind of mask.
+        kept: what was measured before.
+        digests: of the masks, by kind.
     """
 
-    def __init__(self, plan: Plan, perceptual: Any, sets: Sets) -> None:
+    def __init__(self, plan: Plan, perceptual: Any, sets: Sets, kept: Kept) -> None:
         self.real = plan.test.images
         count, size = len(self.real), self.real.shape[-1]
         self.banks = {kind: test_masks(kind, count, size) for kind in plan.kinds}
         self.first = plan.kinds[0]
         self.shown = torch.linspace(0, count - 1, min(_EXAMPLES, count)).round().long().unique()
-        self.perceptual, self.sets = perceptual, sets
+        self.perceptual, self.sets, self.kept = perceptual, sets, kept
+        self.digests = {kind: masks.digest(bank) for kind, bank in self.banks.items()}
         self.given = {
             entry.label: elsewhere.load(entry.pictures, plan.test, self.banks)
             for entry in plan.entries
@@ -79,7 +83,8 @@ class Tested:
     Attributes:
         entry: the contestant.
         models: its models, one a run; none where only pictures are known.
-        filled: the first model's fills under the first kind of mask.
+        shown: the first model's fills of the examples, under the first kind of mask.
+        failed: its fills of the pictures that it fills worst.
         scores: by run, kind of mask and metric, float64 [N].
         sets: by run, kind of mask and key, the distances of the fills as a set from real pictures.
         samples: several fills of the examples by a stochastic model, [S, n, 3, H, W].
@@ -88,7 +93,8 @@ class Tested:
 
     entry: Contestant
     models: list[Inpainter]
-    filled: Tensor
+    shown: Tensor
+    failed: Tensor
     scores: list[dict[str, dict[str, Tensor]]]
     sets: list[dict[str, dict[str, Tensor]]]
     samples: Tensor | None = None
@@ -101,7 +107,7 @@ class Tested:
 
     def worst(self, bench: Bench) -> Tensor:
         """The numbers of the pictures that the first run fills worst."""
-        return self.scores[0][bench.first]["hole_psnr"].argsort()[:_WORST]
+        return _worst(self.scores[0][bench.first])
 
     def columns(self) -> dict[tuple[str, str], np.ndarray[Any, Any]]:
         """Every picture's score by kind of mask and metric, float64 [runs, N]."""
@@ -115,10 +121,10 @@ class Tested:
         """The fills that the report shows: examples, samples, the worst with their truth."""
         label, worst = self.entry.label, self.worst(bench)
         found = {
-            f"filled/{label}": self.filled[bench.shown],
+            f"filled/{label}": self.shown,
             f"worst_real/{label}": bench.real[worst],
             f"worst_mask/{label}": bench.bank[worst].byte(),
-            f"worst_filled/{label}": self.filled[worst],
+            f"worst_filled/{label}": self.failed,
         }
         if self.samples is not None:
             found[f"samples/{label}"] = self.samples
@@ -136,38 +142,78 @@ def test(plan: Plan, entry: Contestant, bench: Bench) -> Tested:
         place_in = f"model {plan.entries.index(entry) + 1} of {len(plan.entries)}"
         say(f"{place_in}: {entry.label}{run}", plan.quiet)
         models.append(_trained(plan, entry, seed))
-    if models[0].optimised():
-        count = f"{len(bench.real) * len(bench.banks) * len(models):,}"
-        say(f"{entry.label}: scoring {count} fills", plan.quiet)
-    first: Tensor | None = None
-    scores: list[dict[str, dict[str, Tensor]]] = []
-    sets: list[dict[str, dict[str, Tensor]]] = []
-    for model in models:
-        scores.append({})
-        sets.append({})
-        for kind, bank in bench.banks.items():
-            filled = fill_all(model, bench.real, bank, seed=plan.seeds[0])
-            scores[-1][kind] = evaluate.score(filled, bench.real, bank, bench.perceptual)
-            sets[-1][kind] = bench.sets.of(filled)
-            first = filled if first is None else first
-    assert first is not None
+    measured = [
+        {kind: _measured(plan, entry, model, bench, kind) for kind in bench.banks}
+        for model in models
+    ]
     samples = None
     if models[0].stochastic:
         examples = bench.real[bench.shown], bench.bank[bench.shown]
-        samples = models[0].sample(*examples, n=_FILLS, seed=plan.seeds[0])
-    return Tested(entry, models, first, scores, sets, samples)
+
+        def draw() -> dict[str, Any]:
+            return {"samples": models[0].sample(*examples, n=_FILLS, seed=plan.seeds[0]).cpu()}
+
+        name = _name(plan, models[0], bench, bench.first) | {"samples": _FILLS}
+        samples = bench.kept.of(name, draw)["samples"]
+    return _tested(entry, models, bench, measured, samples=samples)
+
+
+def _name(plan: Plan, model: Inpainter, bench: Bench, kind: str) -> dict[str, Any]:
+    """All that the fills of a model under a kind of mask depend on."""
+    return identity(model) | {"masks": bench.digests[kind], "seed": plan.seeds[0]}
+
+
+def _measured(
+    plan: Plan, entry: Contestant, model: Inpainter, bench: Bench, kind: str
+) -> dict[str, Any]:
+    """One run's scores under one kind of mask, and those fills that the report shows."""
+    name = _name(plan, model, bench, kind)
+    if model.optimised() and not bench.kept.has(name):
+        say(f"{entry.label}: scoring {len(bench.real):,} fills, {kind} masks", plan.quiet)
+
+    def measure() -> dict[str, Any]:
+        return _scored(fill_all(model, bench.real, bench.banks[kind], plan.seeds[0]), bench, kind)
+
+    return bench.kept.of(name, measure)
+
+
+def _scored(filled: Tensor, bench: Bench, kind: str) -> dict[str, Any]:
+    """Every score of the fills under a kind of mask, and those fills that the report shows."""
+    scores = evaluate.score(filled, bench.real, bench.banks[kind], bench.perceptual)
+    return {
+        "scores": scores,
+        "sets": bench.sets.of(filled),
+        "shown": filled[bench.shown],
+        "failed": filled[_worst(scores)],
+    }
+
+
+def _worst(scores: Mapping[str, Tensor]) -> Tensor:
+    """The numbers of the pictures that are filled worst."""
+    return scores["hole_psnr"].argsort()[:_WORST]
+
+
+def _tested(
+    entry: Contestant,
+    models: list[Inpainter],
+    bench: Bench,
+    measured: Sequence[Mapping[str, dict[str, Any]]],
+    **more: Any,
+) -> Tested:
+    first = measured[0][bench.first]
+    scores, sets = (
+        [{kind: each[part] for kind, each in run.items()} for run in measured]
+        for part in ("scores", "sets")
+    )
+    return Tested(entry, models, first["shown"], first["failed"], scores, sets, **more)
 
 
 def _given(entry: Contestant, bench: Bench) -> Tested:
     """Score what another program filled, as if a model had."""
     filled = bench.given[entry.label]
-    scores = {
-        kind: evaluate.score(each.images, bench.real, bench.banks[kind], bench.perceptual)
-        for kind, each in filled.items()
-    }
-    sets = {kind: bench.sets.of(each.images) for kind, each in filled.items()}
+    measured = {kind: _scored(each.images, bench, kind) for kind, each in filled.items()}
     known = {kind: each.known for kind, each in filled.items()}
-    return Tested(entry, [], filled[bench.first].images, [scores], [sets], known=known)
+    return _tested(entry, [], bench, [measured], known=known)
 
 
 def place(plan: Plan, entry: Contestant, seed: int) -> Path:

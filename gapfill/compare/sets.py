@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gapfill import metrics
+from gapfill.compare.kept import Kept
 from gapfill.data import Table
 from gapfill.metrics.sets import FRECHET_MIN, SUBSET_SIZE, SUBSETS
 
@@ -34,8 +36,21 @@ class Sets:
         self.network, self.reason = metrics.load_features(device, min(test.images.shape[2:]))
         if self.network is not None and self.count < _FEWEST:
             self.network, self.reason = None, f"{self.count} pictures; it needs at least {_FEWEST}"
-        self.real = self.network.of(test.images) if self.network else None
-        self.floor = self._floor(train)
+        self._test, self._train = test, train
+
+    @cached_property
+    def real(self) -> Tensor | None:
+        """The test pictures, as the network sees them."""
+        return self.network.of(self._test.images) if self.network else None
+
+    @cached_property
+    def floor(self) -> dict[str, Any]:
+        """What two sets of real pictures are apart."""
+        return self._floor(self._train)
+
+    def keep(self, kept: Kept, train: str) -> None:
+        """Take the floor from what was measured before on the pictures whose digest is `train`."""
+        self.floor = kept.of({"floor": train}, lambda: self._floor(self._train))
 
     def columns(self) -> list[dict[str, Any]]:
         """What the results have columns of: one distance, or both where the pictures are many."""

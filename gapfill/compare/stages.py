@@ -17,6 +17,7 @@ import numpy as np
 from gapfill import checkpoint, metrics, ranks
 from gapfill.compare import results, runs
 from gapfill.compare.entries import baselines, contestants, leave_out
+from gapfill.compare.kept import Kept
 from gapfill.compare.plan import Contestant, Plan, headline
 from gapfill.compare.sets import Sets
 from gapfill.console import say
@@ -40,7 +41,16 @@ def _carry_out(plan: Plan, folder: RunFolder) -> dict[str, Any]:
     device, side = ranks.resolve(plan.training.device), min(plan.test.images.shape[2:])
     perceptual, reason = metrics.load_lpips(device, side)
     sets = Sets(plan.test, plan.table.part("train"), device)
-    bench = runs.Bench(plan, perceptual, sets)
+    common = {
+        "pictures": plan.test.digest(),
+        "metrics": list(metrics.METRICS),
+        "lpips": perceptual is not None,
+        "sets": sets.columns(),
+        "device": device.type,
+    }
+    kept = Kept(plan.out / "scores", common)
+    sets.keep(kept, plan.wanted["data"])
+    bench = runs.Bench(plan, perceptual, sets, kept)
     pictures, rows, left_out, floor = bench.pictures(), [], dict(plan.left_out), None
     scores: dict[str, dict[tuple[str, str], np.ndarray]] = {}
     for entry in plan.entries:
@@ -69,6 +79,8 @@ def _carry_out(plan: Plan, folder: RunFolder) -> dict[str, Any]:
     logs = [run["log"] for row in rows for run in row["runs"] if run["log"]]
     found = seal.seal(found, plan.out, ["pictures.npz", "scores.npz", *logs])
     checkpoint.write_json(plan.out / seal.NAME, found)
+    if said := kept.summary():
+        say(said, plan.quiet)
     return found
 
 

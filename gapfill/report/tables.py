@@ -207,7 +207,13 @@ def machine(results: dict[str, Any]) -> list[tuple[str, str]]:
     """Return what the comparison ran on, and its seeds, as pairs of name and value."""
     entries = results["environment"].items()
     found = [(key.replace("_", " "), str(value)) for key, value in entries if value is not None]
-    return [*found, ("seeds", ", ".join(str(seed) for seed in results["protocol"]["seeds"]))]
+    found.append(("seeds", ", ".join(str(seed) for seed in results["protocol"]["seeds"])))
+    counts = results.get("measurements") or {}
+    if kept := counts.get("kept"):
+        total = kept + counts["made"]
+        said = f"{kept} of {total} kept from before (same weights, pictures, masks, metrics, code)"
+        found.append(("measurements", said))
+    return found
 
 
 def digests(results: dict[str, Any]) -> list[tuple[str, str]]:
