@@ -204,7 +204,8 @@ def test_pictures_filled_elsewhere_stand_in_the_table_like_any_row(home, tmp_pat
     page = (tmp_path / "out" / "report.html").read_text()
     assert note in page
     assert "filled by mine" in page  # in the grid
-    assert "elsewhere" in page  # in the table of costs
+    assert "<td>elsewhere</td>" in page  # in the table of costs
+    assert "nobody measured what it cost: mine." in page
     pictures = np.load(tmp_path / "out" / "pictures.npz", allow_pickle=False)
     assert np.array_equal(pictures["filled/mine"], pictures["filled/telea"])
 

@@ -386,7 +386,7 @@ def test_cuda_where_there_is_none_is_one_line(capsys, folder, photo, tmp_path):
         (("fit", "cnn", "--out", "r", "--budget", "soon"), "budget must be a time such as"),
         (("fit", "cnn", "--out", "r", "--mask", "centre"), "'centre'"),
         (("fit", "cnn", "--out", "r", "--size", "4"), "size"),
-        (("fit", "cnn", "--out", "r", "--seed", "-1"), "seed must be >= 0; got -1 (int)."),
+        (("fit", "cnn", "--out", "r", "--seed", "-1"), "seed must be 0 to 9.22"),
         (("fit", "cnn", "--out", "r", "--crop", "left"), "crop is 'left'"),
         (("fill", "telae", "photo.png", "mask.png", "--out", "a.png"), "Did you mean 'telea'?"),
         (("fill", "telea", "photo.png", "mask.png", "--out", "a.bmp"), "--out must end in .png"),

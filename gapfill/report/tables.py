@@ -17,6 +17,7 @@ from gapfill.report.scores import (
     duration,
     finite,
     floor,
+    listing,
     number,
     quantity,
     score,
@@ -200,7 +201,8 @@ def costs(results: dict[str, Any]) -> dict[str, Any]:
                 ],
             )
         )
-    return {"headings": headings, "rows": rows}
+    unknown = listing([model["label"] for model in results["models"] if not model["cost"]])
+    return {"headings": headings, "rows": rows, "unknown": unknown}
 
 
 def machine(results: dict[str, Any]) -> list[tuple[str, str]]:
