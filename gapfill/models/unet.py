@@ -33,7 +33,7 @@ class UNet(Perceptive):
         read="recalled; the recipe is gapfill's own, no reproduction",
     )
 
-    usual: ClassVar = {"perceptual": 1.0}
+    usual: ClassVar = {"perceptual": 2.0}
 
     @dataclass(frozen=True)
     class Config:
@@ -47,7 +47,7 @@ class UNet(Perceptive):
             weight_decay: of AdamW.
             l1: weight of the mean absolute error in the hole.
             l2: weight of the mean squared error in the hole.
-            perceptual: weight of LPIPS between composite and truth; by default 1 where the network
+            perceptual: weight of LPIPS between composite and truth; by default 2 where the network
                 that LPIPS looks through is on this machine, 0 elsewhere.
             dropout: share of the coarse feature maps that training hides; without it a few thousand
                 faces are learnt by heart within minutes.
