@@ -111,7 +111,16 @@ def test_what_runs_leave_among_the_pictures_is_no_picture(tmp_path, where):
     assert after.names == before.names
     assert after.fingerprint == before.fingerprint
     (note,) = after.notes
-    assert note.startswith("left out, as folders of runs: ")
+    assert note.startswith("left out, as made by gapfill: ")
+
+
+def test_a_bank_among_the_pictures_is_left_out(tmp_path):
+    touch(tmp_path / "a.png")
+    for name in ("pictures/0.png", "masks/center/0.png", "holes/center/0.png"):
+        touch(tmp_path / "bank" / name)
+    touch(tmp_path / "bank" / "manifest.json", b'{"format": "gapfill bank 1"}')
+    assert open_source(tmp_path).names == ("a.png",)
+    assert open_source(tmp_path / "bank").names == ("pictures/0.png",)
 
 
 def test_a_plan_of_something_else_hides_no_pictures(tmp_path):

@@ -22,9 +22,15 @@ _METHODS = {
     zipfile.ZIP_BZIP2: "bzip2",
     zipfile.ZIP_LZMA: "lzma",
 }
-# A run's plan, and what a run leaves beside it that would pass for pictures to learn from.
-_PLAN = "plan.json"
-_PRODUCTS = ("samples", "models", "model", "grid.png", "losses.png")
+# What runs and banks of test pictures keep in their folders and nobody else does: a file, words
+# that stand in it, and what lies beside it that would pass for pictures to learn from.
+_MADE = {
+    "plan.json": (
+        (b'"wanted"', b'"decided"'),
+        ("samples", "models", "model", "grid.png", "losses.png"),
+    ),
+    "manifest.json": ((b'"gapfill bank',), ("masks", "holes")),
+}
 
 
 class _Contents:
@@ -72,7 +78,7 @@ class _Contents:
             notes.append(f"passed over, as no format that is read: {kinds}")
         if self.runs:
             more = f" and {len(self.runs) - 1:,} more" if len(self.runs) > 1 else ""
-            notes.append(f"left out, as folders of runs: {self.runs[0]}{more}")
+            notes.append(f"left out, as made by gapfill: {self.runs[0]}{more}")
         return tuple(notes)
 
 
@@ -116,15 +122,15 @@ class FolderFiles(_Contents):
                 entries = sorted(scan, key=lambda entry: entry.name)
         except OSError as error:
             raise GapfillError(f"cannot read {folder}: {error.strerror or error}.") from error
-        run = _is_run(folder, entries)
-        if run and prefix:
+        made = _made(folder, entries)
+        if made and prefix:
             self.runs.append(prefix)
             return
         for entry in entries:
             name = prefix + entry.name
             if is_hidden(entry.name):
                 continue
-            if run and entry.name in _PRODUCTS:
+            if entry.name in made:
                 self.runs.append(name)
             elif _is_folder(entry):
                 yield from self._walk(Path(entry.path), f"{name}/", entered)
@@ -232,16 +238,18 @@ def _check_length(length: int, most: int) -> None:
         raise ValueError(f"the file is larger than {most >> 20} MiB")
 
 
-def _is_run(folder: Path, entries: list[os.DirEntry[str]]) -> bool:
-    """Whether a run or a comparison keeps its files here, pictures of its own among them."""
-    if not any(entry.name == _PLAN and entry.is_file() for entry in entries):
-        return False
-    try:
-        with open_regular(folder / _PLAN) as stream:
-            text = stream.read(LARGEST_LIST)
-    except (OSError, ValueError):
-        return False
-    return b'"wanted"' in text and b'"decided"' in text
+def _made(folder: Path, entries: list[os.DirEntry[str]]) -> tuple[str, ...]:
+    """What of a folder a run, a comparison or a bank made; nothing where none keeps its files."""
+    for name in {entry.name for entry in entries} & _MADE.keys():
+        words, products = _MADE[name]
+        try:
+            with open_regular(folder / name) as stream:
+                text = stream.read(LARGEST_LIST)
+        except OSError:
+            continue
+        if all(word in text for word in words):
+            return products
+    return ()
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
