@@ -85,6 +85,13 @@ def test_a_pipe_or_device_is_no_picture(tmp_path, read):
         read(tmp_path)
 
 
+def test_a_bomb_is_refused_by_our_limit_where_pillow_has_its_own():
+    buffer = io.BytesIO()
+    Image.new("1", (16000, 16000)).save(buffer, "PNG")
+    with pytest.raises(PictureError, match="too many pixels; at most 128 megapixels are read"):
+        read_picture(buffer.getvalue())
+
+
 def test_a_size_is_read_from_a_header_alone():
     assert jpeg_size(b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x10\x00\x20\x03") == (32, 16)
     for data in (

@@ -26,6 +26,7 @@ FORMATS = {
 SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 LARGEST = 128_000_000
 """Pixels of the largest picture that is read."""
+_MEGAPIXELS = f"{LARGEST // 1_000_000} megapixels are read"
 
 # What a folder of pictures may hold that is a picture too, or holds some, and is not read.
 _PASSED_OVER = (
@@ -47,6 +48,8 @@ def open_picture(source: Path | BinaryIO) -> Image.Image:
     """
     try:
         picture = Image.open(source, formats=_formats())
+    except Image.DecompressionBombError as error:  # whose own limit is higher
+        raise ValueError(f"too many pixels; at most {_MEGAPIXELS}") from error
     except UnidentifiedImageError:
         if not isinstance(source, Path):
             source.seek(0)
@@ -68,9 +71,7 @@ def check_size(width: int, height: int) -> None:
         ValueError: more than `LARGEST` pixels.
     """
     if width * height > LARGEST:
-        raise ValueError(
-            f"{width}×{height} pixels; at most {LARGEST // 1_000_000} megapixels are read"
-        )
+        raise ValueError(f"{width}×{height} pixels; at most {_MEGAPIXELS}")
 
 
 def allowed() -> str:
