@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from gapfill import checkpoint, masks, ranks
+from gapfill import checkpoint, masks, metrics, ranks
 from gapfill._version import __version__
 from gapfill.about import About
 from gapfill.config import build, plain
@@ -55,6 +55,11 @@ class Inpainter(nn.Module, ABC):
     settings, `__init__` says it for the one model."""
     watched: ClassVar[int | None] = None
     """How many validation pictures a run is watched on, fewer where a fill is slow; None: all."""
+    by_lpips: ClassVar[bool] = False
+    """Whether the best weights of a run are chosen with LPIPS among the scores, where its network
+    is on the machine and the pictures are large enough for it."""
+    chosen_by: ClassVar[str] = "hole_psnr"
+    """What `selection` goes by without LPIPS, in words; a model with its own says it here too."""
     iterated: ClassVar[str] = ""
     """The setting that says how often a fill repeats its work, if one does."""
 
@@ -86,7 +91,12 @@ class Inpainter(nn.Module, ABC):
         return batch.once("filled", lambda: self.fill(batch.known, batch.mask))
 
     def selection(self, scores: Mapping[str, float]) -> float:
-        """The figure by which the best weights of a run are chosen on validation pictures."""
+        """The figure by which the best weights of a run are chosen on validation pictures.
+
+        Args:
+            scores: means of `hole_psnr`, `hole_l1` and `sharpness`; of `lpips` where the model is
+                `by_lpips` and the network is there.
+        """
         return scores["hole_psnr"]
 
     def require_parts(self) -> None:
@@ -295,6 +305,11 @@ class Inpainter(nn.Module, ABC):
             self._check_training_size(*val.shape[-2:])
         folder = expand(out) if out is not None else None
         identity, given = self._run_identity(source, mask, val, settings, folder)
+        lpips, missing = None, ""
+        if identity["chosen_by"] == "lpips":
+            lpips, missing = metrics.load_lpips(device)
+        if missing:
+            raise UsageError(f"LPIPS, by which a '{self.name}' is chosen: {missing}.")
         trainer = Trainer(
             self,
             self.updates(),
@@ -306,7 +321,7 @@ class Inpainter(nn.Module, ABC):
             skip=source.batch if isinstance(source, Replay) else None,
             watch=None
             if val is None
-            else Watcher(val[: self.watched], mask, settings.seed, folder),
+            else Watcher(val[: self.watched], mask, settings.seed, folder, lpips),
             title=self.name,
             quiet=quiet,
         )
@@ -377,9 +392,15 @@ class Inpainter(nn.Module, ABC):
             "mask": mask,
             "mask_pictures": [masks.digest(bank[:, None].float()) for bank in given.values()],
             "validation": None if watched is None else known.digest(watched),
+            "chosen_by": None if watched is None else self._rule(watched),
             "initial_weights": initial,
         }
         return found | source.identity(mix(settings.seed, "batch", 0)), given
+
+    def _rule(self, pictures: Tensor) -> str:
+        """What the best weights are chosen by on these pictures, in words."""
+        sees = self.by_lpips and not metrics.lpips_missing(min(pictures.shape[-2:]))
+        return "lpips" if sees else self.chosen_by
 
     def _study_identity(self, source: Source | None) -> dict[str, Any]:
         """What makes a model without an optimiser what it is, as far as it is known beforehand."""

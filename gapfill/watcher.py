@@ -25,15 +25,23 @@ class Watcher:
         kind: of the masks.
         seed: names the masks.
         folder: where a sheet of samples is left each time, if anywhere.
+        lpips: LPIPS, of which there is a score too where it is given.
     """
 
-    def __init__(self, pictures: Tensor, kind: str, seed: int, folder: Path | None) -> None:
+    def __init__(
+        self,
+        pictures: Tensor,
+        kind: str,
+        seed: int,
+        folder: Path | None,
+        lpips: metrics.Distance | None = None,
+    ) -> None:
         check_images(pictures)
         whole = pictures.dtype == torch.uint8
         self.pictures = pictures if whole else (pictures * 255).round().byte()
         index = torch.arange(len(pictures))
         self.masks = masks.draw(kind, index, pictures.shape[-1], mix(seed, "validation masks"))
-        self.folder = folder
+        self.folder, self.lpips = folder, lpips
 
     def __call__(self, model: Any, step: int) -> dict[str, float]:
         """The scores of an inpainter's weights after `step`; "score" is what it is chosen by."""
@@ -43,6 +51,8 @@ class Watcher:
             key: float(metrics.METRICS[key].function(filled, self.pictures, self.masks).mean())
             for key in _SCORES
         }
+        if self.lpips is not None:
+            scores["lpips"] = float(self.lpips(filled, self.pictures).mean())
         if self.folder is not None and step:
             path = self.folder / "samples" / f"step-{step:07d}.png"
             write_samples(path, filled, self.pictures, self.masks)

@@ -416,6 +416,18 @@ def test_a_stochastic_model_shows_several_fills_and_their_diversity(small_set, s
     assert f"(black to white = 1): {spread.mean().item():.3f}" in page
 
 
+def test_a_finished_run_is_scored_whatever_new_ones_are_chosen_by(small_set, tmp_path, monkeypatch):
+    monkeypatch.setattr("gapfill.metrics.lpips_missing", lambda side: "no network")
+    assert run(tmp_path / "run", "--models", "gan") == 0
+    monkeypatch.setattr("gapfill.metrics.lpips_missing", lambda side: "")
+    assert run(tmp_path / "run", "--models", "gan") == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text("utf-8"))
+    rules = {model["label"]: model["chosen_by"] for model in results["models"]}
+    assert rules == {"mean": None, "telea": None, "gan": "hole_psnr and sharpness"}
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "weights chosen by hole psnr and sharpness" in page
+
+
 @pytest.fixture
 def colours(monkeypatch):
     """A network that sees the mean colours of a picture."""

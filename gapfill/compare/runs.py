@@ -274,6 +274,9 @@ def _reused(home: Path, entry: Contestant, wanted: dict[str, Any]) -> Inpainter:
             f"{home} does not say what it was trained with. Give another --out, or delete it to "
             "train again."
         )
+    if "chosen_by" in wanted:
+        # Of a finished run it may be another rule than a new one would have; the results say which.
+        wanted = wanted | {"chosen_by": saved.training_run.get("chosen_by")}
     difference = differing(saved.training_run, wanted)
     if difference:
         raise UsageError(

@@ -1,7 +1,7 @@
 """Metrics: pure functions that score filled pictures against the true ones."""
 
 from gapfill.metrics.features import Features, load_features
-from gapfill.metrics.perceptual import load_lpips
+from gapfill.metrics.perceptual import Distance, load_lpips, lpips_missing
 from gapfill.metrics.pixel import (
     METRICS,
     Metric,
@@ -22,6 +22,7 @@ from gapfill.metrics.sets import frechet_distance, kernel_distance, kernel_dista
 
 __all__ = [
     "METRICS",
+    "Distance",
     "Features",
     "Metric",
     "diversity",
@@ -32,6 +33,7 @@ __all__ = [
     "l1_hole",
     "load_features",
     "load_lpips",
+    "lpips_missing",
     "metric",
     "psnr",
     "psnr_hole",

@@ -6,6 +6,7 @@ the cure.
 
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
@@ -17,6 +18,21 @@ MIN_SIDE = trunks.TRUNKS["alexnet"].min_side
 _BATCH = 64
 
 Distance = Callable[[Tensor, Tensor], Tensor]
+
+
+def lpips_missing(side: int = MIN_SIDE) -> str:
+    """Why there is no LPIPS here, or nothing where there is; cheaper than loading it.
+
+    Args:
+        side: the shorter side of the pictures that it is for.
+    """
+    if side < MIN_SIDE:
+        return f"pictures of {side} pixels a side; its network needs at least {MIN_SIDE}"
+    try:
+        trunks.find("alexnet")
+    except trunks.NoTrunkError as error:
+        return str(error)
+    return "" if find_spec("lpips") else "the package lpips is not installed: pip install lpips"
 
 
 def load_lpips(
@@ -32,13 +48,11 @@ def load_lpips(
         (function, "") where ``function(filled, real)`` takes uint8 [N, 3, H, W] of at least 31
         pixels a side and gives float64 [N], lower is nearer; or (None, reason).
     """
-    if side < MIN_SIDE:
-        return None, f"pictures of {side} pixels a side; its network needs at least {MIN_SIDE}"
+    if reason := lpips_missing(side):
+        return None, reason
     try:
         weights, _ = trunks.find("alexnet")
         import lpips
-    except trunks.NoTrunkError as error:
-        return None, str(error)
     except ImportError as error:
         return None, f"the package lpips cannot be imported ({error}): pip install lpips"
 

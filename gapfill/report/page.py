@@ -61,7 +61,12 @@ def render(
         worst=panels.worst(results, pictures),
         protocol=findings.protocol(results),
         learning=learning.table(results),
-        facts=[*tables.machine(results), *tables.settings(results), *tables.digests(results)],
+        facts=[
+            *tables.machine(results),
+            *tables.chosen_by(results),
+            *tables.settings(results),
+            *tables.digests(results),
+        ],
     )
 
 

@@ -228,6 +228,19 @@ def digests(results: dict[str, Any]) -> list[tuple[str, str]]:
     return [(name, str(digest)) for name, digest in found if digest]
 
 
+def chosen_by(results: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return by what validation chose the weights of which models, as pairs of name and value."""
+    found: dict[str, list[str]] = {}
+    for model in results["models"]:
+        if rule := model.get("chosen_by"):
+            found.setdefault(rule, []).append(model["label"])
+    titles = {column["key"]: column["title"] for column in results["columns"]}
+    return [
+        (f"weights chosen by {titles.get(rule, rule.replace('_', ' '))}", ", ".join(labels))
+        for rule, labels in found.items()
+    ]
+
+
 def settings(results: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the settings of each model that has any, as pairs of name and one line."""
     return [
