@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from gapfill._version import __version__
-from gapfill.errors import GapfillError
+from gapfill.errors import GapfillError, one_line
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -36,7 +36,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the message and where help is, and leave with 2."""
-        self.exit(2, f"{self.prog}: {_one_line(message)}. See {self.prog} --help.\n")
+        self.exit(2, f"{self.prog}: {one_line(message)}. See {self.prog} --help.\n")
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if message:
@@ -229,14 +229,6 @@ def _write(file: TextIO, text: str) -> None:
     file.flush()
 
 
-def _one_line(text: str) -> str:
-    """The text with what is no character to be seen, such as a name's line end, spelt out."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape", "backslashreplace").decode()
-        for each in text
-    )
-
-
 def launch(
     command: Callable[[argparse.Namespace], int | None],
     parser: argparse.ArgumentParser,
@@ -254,7 +246,7 @@ def launch(
     except GapfillError as error:
         if getattr(options, "debug", False):
             raise
-        say(f"{parser.prog}: {_one_line(str(error))}")
+        say(f"{parser.prog}: {error}")
         return error.exit_code
     except KeyboardInterrupt as error:
         say(f"{parser.prog}: {str(error) or 'interrupted.'}")
