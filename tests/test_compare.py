@@ -633,3 +633,11 @@ def test_other_weights_and_other_test_pictures_are_scored_anew(small_set, fills,
     small_set.images[50, 0, 0, 0] ^= 1
     assert compare.main([*words[:-1], str(tmp_path / "other")]) == 0
     assert fills == ["mean", "telea", "cnn"]
+
+
+def test_fills_that_are_the_truth_itself_have_no_score_and_harm_nothing(small_set, tmp_path):
+    small_set.images[:] = 90  # the mean picture is every picture: an infinite PSNR
+    assert compare.main(["--models", "telea", *SMALL, "--out", str(tmp_path)]) == 0
+    rows = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["models"]
+    assert rows[0]["scores"]["center"]["hole_psnr"]["mean"] is None
+    assert rows[0]["worst"][0]["hole_psnr"] is None

@@ -56,7 +56,7 @@ def row(
             {
                 "picture": number,
                 "name": plan.test.names[number],
-                "hole_psnr": round(first[number].item(), 2),
+                "hole_psnr": evaluate.finite(round(first[number].item(), 2)),
             }
             for number in tested.worst(bench).tolist()
         ],
