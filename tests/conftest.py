@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+collect_ignore = ["torture"]  # programs, which test_torture.py runs
+
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path_factory, monkeypatch):
