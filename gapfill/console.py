@@ -259,7 +259,7 @@ def launch(
         if getattr(options, "debug", False):
             raise
         where = [str(error.filename)[:200]] if error.filename is not None else []
-        say(f"{parser.prog}: {_one_line(': '.join([*where, error.strerror or str(error)]))}.")
+        say(f"{parser.prog}: {one_line(': '.join([*where, error.strerror or str(error)]))}.")
         return 1
 
 
