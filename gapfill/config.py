@@ -26,13 +26,19 @@ class Range:
     multiple: int = 1
 
     def __str__(self) -> str:
-        text = f"{self.low:g} to {self.high:g}" if self.high < float("inf") else f">= {self.low:g}"
+        low, high = _readable(self.low), _readable(self.high)
+        text = f"{low} to {high}" if self.high < float("inf") else f">= {low}"
         return text + (f", a multiple of {self.multiple}" if self.multiple > 1 else "")
 
     def holds(self, value: float) -> bool:
         """Whether `value` is allowed."""
         fits = self.low <= value <= self.high and (isinstance(value, int) or math.isfinite(value))
         return fits and (self.multiple == 1 or not value % self.multiple)
+
+
+def _readable(number: float) -> str:
+    """A bound, written out where a person would not count its zeros."""
+    return f"{number:,.0f}" if 10**6 <= number < 10**15 else f"{number:g}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -285,10 +285,13 @@ def test_the_same_seed_trains_the_same_model():
     ("settings", "text"),
     [
         ({"step": 5}, "fit: unknown setting 'step'. Did you mean 'steps'? Known: "),
-        ({"steps": 0}, "fit: steps must be >= 1; got 0 (int)."),
+        ({"steps": 0}, "fit: steps must be 1 to 1,000,000,000; got 0 (int)."),
         ({"steps": 5, "epochs": 1}, "give one of steps, epochs and budget, not steps and epochs."),
         ({"budget": "soon"}, "budget must be a time such as 90s, 10m or 1h; got 'soon'."),
-        ({"device": "gpu"}, "unknown device 'gpu'. Known: auto, cpu, cuda, cuda:<index>."),
+        (
+            {"device": "gpu"},
+            "unknown device 'gpu'. Known: auto, cpu, cuda, cuda:<index>, mps (untested).",
+        ),
         ({"precision": "fp8"}, "fit: precision: 'fp8' (str)? "),
         ({"mask": "centre"}, "mask kind 'centre'"),
     ],

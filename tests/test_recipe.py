@@ -121,7 +121,7 @@ def test_a_recipe_needs_a_model(tmp_path, text):
     [
         ("model: cnn\nmodle: gan\n", ": unknown setting 'modle'. Did you mean 'model'?"),
         ("model: 7\n", ": model must be text; got 7 (int)."),
-        ("model: cnn\nbatch_size: 1\n", ": batch_size must be >= 2; got 1 (int)."),
+        ("model: cnn\nbatch_size: 1\n", ": batch_size must be 2 to 65536; got 1 (int)."),
         ("model: cnn\nflip: 1\n", ": flip must be true or false; got 1 (int)."),
         ("model: cnn\nsettings: wide\n", ": settings must be settings by name; got 'wide' (str)."),
         (
@@ -138,7 +138,10 @@ def test_a_recipe_needs_a_model(tmp_path, text):
             ": settings: recipe: 'papers' (str)? Did you mean 'paper'? Known: paper, radford",
         ),
         ("model: cnn\ntrain: {epoch: 2}\n", ": train: unknown setting 'epoch'. Did you mean"),
-        ("model: cnn\ntrain: {steps: 0}\n", ": train: steps must be >= 1; got 0 (int)."),
+        (
+            "model: cnn\ntrain: {steps: 0}\n",
+            ": train: steps must be 1 to 1,000,000,000; got 0 (int).",
+        ),
         ("model: cnn\ntrain: {schedule: step}\n", ": train: schedule: 'step' (str)?"),
     ],
 )
