@@ -19,6 +19,7 @@ from gapfill.about import About
 from gapfill.config import build, plain
 from gapfill.data import known
 from gapfill.data.feed import MaskedBatches
+from gapfill.data.items import pictures_of
 from gapfill.data.seen import Seen
 from gapfill.data.stream import Replay, Source, Stream, check_images, open_source, to_network
 from gapfill.errors import GapfillError, UsageError
@@ -242,28 +243,37 @@ class Inpainter(nn.Module, ABC):
         self,
         loader: Iterable[Any],
         *,
-        mask: str = "center",
-        val: Tensor | None = None,
+        mask: str | Tensor | None = None,
+        val: Any = None,
         out: str | Path | None = None,
         quiet: bool = False,
+        data: str = "",
         **training: Any,
     ) -> Self:
         """Train on pictures and return self, with the history in `history`.
 
         Args:
-            loader: any iterable of image batches, tensors or (images, labels) pairs, or a
-                `gapfill.data.Stream`, whose runs can be resumed exactly.
-            mask: which masks to train with: a kind, a mixture such as `rect+brush`, `file:PATH`.
-            val: pictures that are scored now and then, so that the best weights are kept.
-            out: a folder for checkpoints, log and samples; the same call again continues there.
+            loader: any iterable of image batches, tensors, (images, labels) pairs, (images,
+                masks) pairs or dictionaries, or a `gapfill.data.Stream`, whose runs can be resumed
+                exactly.
+            mask: which masks to train with: a kind, a mixture such as `rect+brush`, `file:PATH`, or
+                a tensor [M, 1, S, S]. Without it those that the loader gives, else `center`.
+            val: pictures that are scored now and then, so that the best weights are kept: a
+                tensor, a loader, a table, or a folder of them.
+            out: a folder for checkpoints, log, samples and the trained `model`; the same call again
+                continues there.
             quiet: no progress bar.
+            data: what it is trained on and under which terms, kept with the weights in `out`.
             training: settings of `gapfill.train.Training`, such as `epochs=5` or `budget="10m"`.
 
         Raises:
             UsageError: settings, pictures or masks that make no sense.
             DivergedError: a loss became NaN.
         """
-        settings = build(Training, training, where="fit")
+        settings = self._settings(training)
+        folder = expand(out) if out is not None else None
+        if folder is not None:
+            checkpoint.check_folder(folder)
         if not self.optimised():
             source = open_source(loader, self.device) if self.needs_training else None
             if source is not None:
@@ -272,6 +282,7 @@ class Inpainter(nn.Module, ABC):
             self.training_run = self._study_identity(source)
             self.training_pictures = None if source is None else Seen.after(None, source)
             self.trained = True
+            self._keep(folder, data)
             return self
         if self.dtype != torch.float32:
             kind = str(self.dtype).removeprefix("torch.")
@@ -280,16 +291,17 @@ class Inpainter(nn.Module, ABC):
                 "Call .float() first."
             )
         with Signals() as signals:  # before a loader's workers begin, which inherit what is done
-            self._optimise(loader, settings, mask, val, out, quiet, signals)
+            self._optimise(loader, settings, mask, val, folder, quiet, signals)
+        self._keep(folder, data)
         return self
 
     def _optimise(
         self,
         loader: Iterable[Any],
         settings: Training,
-        mask: str,
-        val: Tensor | None,
-        out: str | Path | None,
+        mask: str | Tensor | None,
+        val: Any,
+        folder: Path | None,
         quiet: bool,
         signals: Signals,
     ) -> None:
@@ -298,12 +310,15 @@ class Inpainter(nn.Module, ABC):
         if device.type == "cuda" and ranks.world() > 1:
             device = torch.device("cuda", torch.cuda.current_device())
         self.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        source = open_source(loader, device)
+        source = open_source(loader, device, quiet)
         with signals.reading(), seeded(mix(settings.seed, "batch", 0)):  # as the trainer reads it
+            size = source.block(0, 1).shape[-1]
             self._check_training_size(*source.block(0, 1).shape[-2:])
+        mask = _mask_kind(mask, source)
+        with signals.reading(), seeded(mix(settings.seed, "validation")):
+            val = None if val is None else pictures_of(val, size)
         if val is not None:
             self._check_training_size(*val.shape[-2:])
-        folder = expand(out) if out is not None else None
         identity, given = self._run_identity(source, mask, val, settings, folder)
         lpips, missing = None, ""
         if identity["chosen_by"] == "lpips":
@@ -332,8 +347,13 @@ class Inpainter(nn.Module, ABC):
             seen = replace(seen, trainings=earlier.trainings)  # that folder's run, which goes on
         try:
             steps = trainer.run(signals)
-        except BaseException:
+        except BaseException as error:
             self.trained = before  # resuming alone loads weights
+            if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
+                raise UsageError(
+                    f"'{self.name}' cannot learn from a batch of one picture, whose statistics "
+                    "its BatchNorm needs: give batches of at least 2."
+                ) from error
             raise
         finally:
             if trainer.begun:  # whatever ended it, these are that run's weights
@@ -354,8 +374,29 @@ class Inpainter(nn.Module, ABC):
             "batch_size": trainer.batch_size,
         }
 
+    def _settings(self, training: Mapping[str, Any]) -> Training:
+        """The settings of `fit`; of one of the model's it says where it belongs."""
+        fields = getattr(self.Config, "__dataclass_fields__", {})
+        for name in training:
+            if name in fields and name not in Training.__dataclass_fields__:
+                raise UsageError(
+                    f"fit: '{name}' is a setting of the model: "
+                    f"gapfill.create('{self.name}', {name}=…)."
+                )
+        return build(Training, training, where="fit")
+
+    def _keep(self, folder: Path | None, data: str) -> None:
+        """Save the trained model into a run's folder."""
+        if folder is not None and ranks.rank() == 0:
+            self.save(folder / "model", data, overwrite=True)
+
     def identity(
-        self, loader: Any, *, mask: str = "center", val: Tensor | None = None, **training: Any
+        self,
+        loader: Any,
+        *,
+        mask: str | Tensor | None = None,
+        val: Any = None,
+        **training: Any,
     ) -> dict[str, Any]:
         """What makes the run of `fit` with these arguments this run and no other.
 
@@ -367,9 +408,14 @@ class Inpainter(nn.Module, ABC):
         source = open_source(loader, self.device)
         if not self.optimised():
             return self._study_identity(source)
-        settings = build(Training, training, where="fit")
+        settings = self._settings(training)
         with seeded(mix(settings.seed, "batch", 0)):
-            return self._run_identity(source, mask, val, settings, None)[0]
+            size = source.block(0, 1).shape[-1]
+        with seeded(mix(settings.seed, "validation")):
+            val = None if val is None else pictures_of(val, size)
+        kind = _mask_kind(mask, source)
+        with seeded(mix(settings.seed, "batch", 0)):
+            return self._run_identity(source, kind, val, settings, None)[0]
 
     def _run_identity(
         self,
@@ -488,6 +534,21 @@ class Inpainter(nn.Module, ABC):
             raise UsageError(
                 f"'{self.name}' has not been trained. Call .fit(loader), or load weights."
             )
+
+
+def _mask_kind(mask: str | Tensor | None, source: Source) -> str:
+    """The kind of masks of a run whose source's first batch was read."""
+    own = source.masks()
+    if own is not None and mask is not None:
+        raise UsageError(
+            "the loader gives masks with its pictures, and mask= asks for others: "
+            "leave out mask=, or give the pictures alone."
+        )
+    if own is not None:
+        return masks.Handed(own, "given by the loader")
+    if mask is None or isinstance(mask, str):
+        return mask or "center"
+    return masks.Handed(mask)
 
 
 class evaluating:  # noqa: N801, a context manager reads as a word

@@ -307,7 +307,8 @@ def test_fit_refuses_what_is_no_loader():
     wanted = "fit takes an iterable of image batches, not int."
     assert message(model.fit, 5, **TRAIN) == wanted
     assert message(model.fit, [], **TRAIN) == "the loader gave no image batches."
-    assert "got [3, 32, 32]" in message(model.fit, pictures(), **TRAIN)
+    assert "got [3, 32, 32]" in message(model.fit, list(pictures()), **TRAIN)
+    assert "give gapfill.Stream(images)" in message(model.fit, pictures(), **TRAIN)
 
 
 def test_an_iterator_that_is_too_short_says_so():

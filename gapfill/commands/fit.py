@@ -68,9 +68,9 @@ def run(options: argparse.Namespace) -> None:
         val=table.validation,
         out=out,
         quiet=options.quiet,
+        data=table.provenance,
         **plain(train),
     )
     if ranks.rank() == 0:
-        model.save(out / "model", data=table.provenance, overwrite=True)
         console.say(f"wrote {out / 'model'}", options.quiet)
     ranks.stop()

@@ -257,7 +257,7 @@ def _trained(plan: Plan, entry: Contestant, seed: int) -> Inpainter:
         saved = _reused(home, entry, model.identity(pictures, **how))
         return saved.to(ranks.resolve(plan.training.device))
     try:
-        model.fit(pictures, out=home, quiet=plan.quiet, **how)
+        model.fit(pictures, out=home, quiet=plan.quiet, data=plan.table.provenance, **how)
     except DivergedError as error:
         say(f"{entry.label}, seed {seed}: {error} It is scored by what was kept.")
         model.trained = True

@@ -61,6 +61,11 @@ class MaskedBatches:
         numbers = picture_numbers(first, self._count, share, self.device)
         if self._given is None:
             self._given = masks.banks(self.kind, images.shape[-1])
+        own = self.source.masks()
+        if own is not None:
+            self._pictures, self._masks = (images,), (own.to(self.device, torch.float32),)
+            self._first = first
+            return
         drawn = masks.draw(self.kind, numbers, images.shape[-1], self.seed, self._given)
         self._pictures, self._masks = images.split(share), drawn.split(share)
         self._first = first

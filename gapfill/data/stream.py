@@ -12,6 +12,7 @@ from torch import Tensor
 from gapfill import masks, ranks
 from gapfill.data import known
 from gapfill.data.checks import check_images
+from gapfill.data.items import check_loader, open_item, say_unused
 from gapfill.errors import UsageError
 from gapfill.randomness import mix
 
@@ -38,6 +39,10 @@ class Source(Protocol):
 
     def block(self, first: int, count: int) -> Tensor:
         """This process's share of the pictures of `count` steps, [count · N, 3, H, W]."""
+        ...
+
+    def masks(self) -> Tensor | None:
+        """The masks that came with the block read last, bool [N, 1, H, W], if any did."""
         ...
 
     def epoch(self) -> Iterable[Tensor]:
@@ -99,6 +104,10 @@ class Stream:
     def __iter__(self) -> Iterator[Tensor]:
         return (self.batch(step) for step in range(len(self)))
 
+    def masks(self) -> Tensor | None:
+        """None: the masks are drawn."""
+        return None
+
     def epoch(self) -> Iterable[Tensor]:
         """Every picture once, unmirrored."""
         return self.images.split(1024)
@@ -146,7 +155,8 @@ class Stream:
 class Replay:
     """Any iterable of image batches, read again and again.
 
-    Batches may be tensors or (images, labels) pairs, as torchvision's loaders yield them. A batch
+    Batches may be tensors, (images, labels) pairs, as torchvision's loaders yield them, (images,
+    masks) pairs, whose masks are used, or dictionaries (`gapfill.data.items`). A batch
     of another size than the first, such as an epoch's short last one, is left out: BatchNorm
     cannot work with a batch of one, and fixed sizes keep compilation possible. A resumed run
     skips what was read; it is the same run where the loader repeats its order, or draws it from
@@ -154,20 +164,25 @@ class Replay:
 
     Args:
         loader: what is read.
+        quiet: do not say what is not used.
     """
 
     ahead = 1
 
-    def __init__(self, loader: Iterable[Any]) -> None:
+    def __init__(self, loader: Iterable[Any], quiet: bool = False) -> None:
+        check_loader(loader)
         if not isinstance(loader, Iterable):
             raise UsageError(
                 f"fit takes an iterable of image batches, not {type(loader).__name__}."
             )
         self.loader = loader
+        self.quiet = quiet
         self._position = -1
         self._last: Tensor | None = None
         self._iterator: Iterator[Any] | None = None
-        self._size: int | None = None
+        self._shape: torch.Size | None = None
+        self._masked = False
+        self._mask: Tensor | None = None
 
     def __len__(self) -> int:
         try:
@@ -200,8 +215,8 @@ class Replay:
             again = iter(self.loader)
             if again is self._iterator:
                 return False
-            images = _images(next(again, None))
-        return isinstance(images, Tensor) and torch.equal(images, first)
+            images = open_item(next(again, None))[0]
+        return torch.equal(images, first)
 
     def batch(self, step: int) -> Tensor:
         """The pictures of `step`, as the loader gave them."""
@@ -217,6 +232,26 @@ class Replay:
             self._position += 1
         return self._last
 
+    def masks(self) -> Tensor | None:
+        """The masks that the loader gave with the batch read last, bool [N, 1, H, W]."""
+        return self._mask
+
+    def _check(self, images: Tensor, mask: Tensor | None) -> None:
+        """Refuse a batch that is not like the first."""
+        assert self._shape is not None
+        where = f"batch {self._position + 1} of the loader (from 0)"
+        if images.shape[2:] != self._shape[2:]:
+            (h, w), (first_h, first_w) = images.shape[2:], self._shape[2:]
+            raise UsageError(
+                f"{where} has pictures of {w}×{h} after {first_w}×{first_h}: resize them to one "
+                "size."
+            )
+        if (mask is not None) != self._masked:
+            raise UsageError(
+                f"{where} {'has' if mask is not None else 'lacks'} masks of 0 and 1 beside its "
+                f"pictures, unlike the first."
+            )
+
     def block(self, first: int, count: int) -> Tensor:
         """The pictures of `count` steps."""
         return torch.cat([self.batch(step) for step in range(first, first + count)])
@@ -224,19 +259,21 @@ class Replay:
     def epoch(self) -> Iterator[Tensor]:
         """One pass, short batches included."""
         for item in self.loader:
-            images = _images(item)
-            check_images(images)
-            yield images
+            yield open_item(item)[0]
 
     def _next(self) -> Tensor:
         for _ in range(2):
             if self._iterator is None:
                 self._iterator = iter(self.loader)
             for item in self._iterator:
-                images = _images(item)
-                check_images(images)
-                self._size = self._size or len(images)
-                if len(images) == self._size:
+                images, mask, unused = open_item(item)
+                if self._shape is None:
+                    self._shape, self._masked = images.shape, mask is not None
+                    if unused is not None and not self.quiet:
+                        say_unused(unused)
+                self._check(images, mask)
+                if len(images) == self._shape[0]:
+                    self._mask = mask
                     return images
             if self._iterator is self.loader:
                 raise UsageError(
@@ -247,12 +284,7 @@ class Replay:
         raise UsageError("the loader gave no image batches.")
 
 
-def _images(item: Any) -> Any:
-    """The pictures of what a loader yields: a tensor, or the first of several things."""
-    return item[0] if isinstance(item, list | tuple) and item else item
-
-
-def open_source(loader: Any, device: torch.device) -> Source:
+def open_source(loader: Any, device: torch.device, quiet: bool = False) -> Source:
     """Make a `Source` of what the user handed to `fit`.
 
     A table moves to the device for good where it fills at most half of the memory that is free.
@@ -261,7 +293,7 @@ def open_source(loader: Any, device: torch.device) -> Source:
         if device.type != "cuda" or loader.images.nbytes <= torch.cuda.mem_get_info(device)[0] / 2:
             loader.images = loader.images.to(device)
         return loader
-    return Replay(loader)
+    return Replay(loader, quiet)
 
 
 def picture_numbers(first: int, count: int, share: int, device: torch.device) -> Tensor:

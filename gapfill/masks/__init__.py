@@ -9,6 +9,7 @@ import difflib
 import hashlib
 from collections.abc import Container, Iterable, Mapping
 from functools import partial
+from typing import Self
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from gapfill.errors import UsageError
 from gapfill.masks.files import FILE, INVERTED, bank, is_file, look, path_of
+from gapfill.masks.given import check_mask
 from gapfill.masks.kinds import KINDS, Kind, Random, below, mask_kind
 from gapfill.randomness import uniform
 from gapfill.reading.regular import is_there, shortened
@@ -24,6 +26,7 @@ from gapfill.reading.regular import is_there, shortened
 __all__ = [
     "KINDS",
     "SMALLEST",
+    "Handed",
     "Kind",
     "Random",
     "area",
@@ -44,6 +47,32 @@ SMALLEST = 8
 _CHOICE = 0x6A09E667F3BCC908  # keeps the choice among mixed kinds apart from the kinds' own draws
 
 
+class Handed(str):
+    """The kind of masks that somebody has as a tensor: each picture gets one of them, in turn.
+
+    As a text it is a name with their digest, so that a run under other masks is another run.
+
+    Args:
+        masks: [M, 1, S, S], 0 and 1, 1 = missing.
+        name: what to call them instead.
+
+    Raises:
+        UsageError: shapes, values or holes that make no sense.
+    """
+
+    bank: Tensor
+
+    def __new__(cls, masks: Tensor, name: str = "") -> Self:
+        """Check the masks and name them."""
+        if not isinstance(masks, Tensor) or masks.ndim != 4 or masks.shape[-1] != masks.shape[-2]:
+            came = list(masks.shape) if isinstance(masks, Tensor) else type(masks).__name__
+            raise UsageError(f"masks to train with must be a tensor [M, 1, S, S]; got {came}.")
+        checked = check_mask(masks, masks.new_zeros(len(masks), 3, *masks.shape[2:]))
+        made = super().__new__(cls, name or f"tensor:{digest(checked)[:16]}")
+        made.bank = checked[:, 0].cpu()
+        return made
+
+
 def parse(kind: str) -> tuple[str, ...]:
     """Splits what the user wrote into its kinds, and refuses what is not one.
 
@@ -60,6 +89,8 @@ def parse(kind: str) -> tuple[str, ...]:
     """
     parts = _split(kind)
     for part in parts:
+        if isinstance(part, Handed):
+            continue
         if isinstance(part, str) and is_file(part):
             if not is_there(path_of(part)):
                 shown = shortened(part)
@@ -77,7 +108,7 @@ def parse(kind: str) -> tuple[str, ...]:
 
 def _split(kind: str, given: Container[str] = ()) -> tuple[str, ...]:
     """The parts between the `+`, of which a path that is there, or is given, may hold some."""
-    if not isinstance(kind, str):
+    if isinstance(kind, Handed) or not isinstance(kind, str):
         return (kind,)
     pieces, parts = kind.split("+"), []
     while pieces:
@@ -213,8 +244,11 @@ def _numbers(index: Tensor | Iterable[int] | int) -> Tensor:
 def _draw_one(
     part: str, numbers: Tensor, size: int, seed: int, given: Mapping[str, Tensor]
 ) -> Tensor:
-    if is_file(part):
-        pictures = given[part].to(numbers.device)
+    if isinstance(part, Handed) or is_file(part):
+        pictures = (part.bank if isinstance(part, Handed) else given[part]).to(numbers.device)
+        if pictures.shape[-1] != size:
+            side = pictures.shape[-1]
+            raise UsageError(f"the masks are {side}×{side}, and the pictures {size}×{size}.")
         missing = pictures[numbers % len(pictures)]
     else:
         missing = KINDS[part](size, partial(uniform, seed, numbers))
