@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from gapfill import checkpoint
+from gapfill import pretrained as weights
 from gapfill.config import build, nearest
 from gapfill.data.seen import Seen
 from gapfill.errors import GapfillError, UsageError
@@ -55,13 +56,18 @@ def register(name: str) -> Callable[[T], T]:
     return decorate
 
 
-def list_models(pattern: str = "*") -> list[str]:
+def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
     """The registered names that match a wildcard pattern, sorted.
+
+    Args:
+        pattern: a wildcard pattern.
+        pretrained: only those that have weights in the package.
 
     >>> "dcgan" in list_models("*gan")
     True
     """
-    return sorted(fnmatch.filter({*built_in(), *_classes, *_plug_ins()}, pattern))
+    known = set(weights.names()) if pretrained else {*built_in(), *_classes, *_plug_ins()}
+    return sorted(fnmatch.filter(known, pattern))
 
 
 def model_class(name: str) -> type[Inpainter]:
@@ -82,19 +88,27 @@ def model_class(name: str) -> type[Inpainter]:
     return _classes[name]
 
 
-def create(name: str, /, **settings: Any) -> Inpainter:
-    """Make a new, untrained inpainter.
+def create(name: str, /, *, pretrained: bool | str = False, **settings: Any) -> Inpainter:
+    """Make a new, untrained inpainter, or one with the weights that come with the package.
 
     Args:
         name: one of `list_models()`.
+        pretrained: True for the most general weights of this model, or what they are called, such
+            as "any" or "center" after the masks that they were trained under.
         settings: fields of the model's `Config`, such as `size=32` or `width=16`.
 
     Raises:
-        UsageError: an unknown name, a setting that the model does not have, or one that needs for
-            training what is not on this machine.
+        UsageError: an unknown name, a setting that the model does not have, one that needs for
+            training what is not on this machine, or weights that there are not.
         GapfillError: a plug-in that cannot be imported.
     """
     cls = model_class(name)
+    if pretrained:
+        if settings:
+            raise UsageError(
+                f"pretrained weights bring their own settings; leave out {', '.join(settings)}."
+            )
+        return load(weights.folder_of(name, pretrained))
     model = cls(build(cls.Config, settings, where=name))
     model.require_parts()
     return model
@@ -175,9 +189,11 @@ def _fill(model: Inpainter, tensors: Mapping[str, Tensor], assign: bool = False)
 
 
 def open_model(word: str) -> Inpainter:
-    """The model that a word on a command line means: a saved one, or one that needs no training.
+    """The model that a word on a command line means: a saved one, or one that can fill at once.
 
-    The name of a model that needs no training is that model, whatever folders there are.
+    The name of a model that needs no training is that model, whatever folders there are. A name
+    that has weights in the package means these, if there is no folder of this name, and so does
+    `NAME@TAG`.
 
     Raises:
         UsageError: neither, or a model that has to be trained first.
@@ -186,8 +202,12 @@ def open_model(word: str) -> Inpainter:
     names = list_models()
     if word in names and not (model := create(word)).needs_training:
         return model
+    if (tagged := weights.split(word)) is not None and not is_there(expand(word)):
+        return create(tagged[0], pretrained=tagged[1])
     if is_saved(word) or (is_there(expand(word)) and word not in names):
         return load(word)
+    if weights.tags(word):
+        return create(word, pretrained=True)
     if word not in names:
         raise UsageError(f"unknown model '{shortened(word)}'. {nearest(word, names)}")
     raise UsageError(

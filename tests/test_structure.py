@@ -16,7 +16,7 @@ FLOORS = [
         *("about", "types", "config", "cache", "checkpoint"),
         *("compute", "pictures", "randomness", "ranks"),
     },
-    {"trunks"},
+    {"trunks", "pretrained"},
     {"console", "masks", "nets", "losses", "metrics", "optim"},
     {"data", "train"},
     {"watcher"},

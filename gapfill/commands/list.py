@@ -23,6 +23,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-training", action="store_true", help="that need not see pictures first"
     )
+    parser.add_argument(
+        "--pretrained", action="store_true", help="that have weights in the package"
+    )
     parser.add_argument("--holes", choices=("any", "square"), help="that are built for such holes")
     parser.add_argument("--json", metavar="FILE", help="write the list there, - for stdout")
     console.add_common(parser)
@@ -33,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
     from gapfill import registry
     from gapfill.commands import listing
 
-    found, broken = listing.gather(registry.list_models(options.pattern))
+    found, broken = listing.gather(registry.list_models(options.pattern, options.pretrained))
     found = [
         one
         for one in found

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from gapfill import masks
+from gapfill import masks, pretrained
 from gapfill.about import GROUPS
 from gapfill.compare import elsewhere
 from gapfill.compare.plan import Contestant
@@ -81,7 +81,7 @@ def _expanded(word: str) -> Iterator[tuple[str, bool]]:
         if not members:
             raise UsageError(f"there is no model of the group '{word}' here.")
         yield from ((name, False) for name in members)
-    elif is_there(path) and path.is_dir():
+    elif (is_there(path) and path.is_dir()) or pretrained.split(word) is not None:
         yield word, True
     elif chosen := list_models(word):
         order = [*GROUPS, None]
@@ -117,6 +117,8 @@ def _entry(word: str) -> Contestant:
         # Where a run keeps its model in `model`, the run's name says more.
         name = full.parent.name if full.name == "model" else full.name
         return Contestant(_readable(name), folder=path)
+    if (tagged := pretrained.split(word)) is not None:
+        return Contestant(word, folder=pretrained.folder_of(*tagged))
     return Contestant(word, recipe=Recipe(model=word))
 
 

@@ -1,0 +1,94 @@
+"""Weights that come with the package: found by name, whole, and described."""
+
+import pytest
+import torch
+from common import message
+
+import gapfill
+from gapfill import checkpoint, pretrained, registry, testing
+from gapfill.commands.main import main
+from gapfill.compare.entries import contestants
+from gapfill.errors import UsageError
+
+SHIPPED = [(name, tag) for name in pretrained.names() for tag in pretrained.tags(name)]
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """A package with two kinds of weights of one small model."""
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    for tag in ("center", "any"):
+        with torch.random.fork_rng():
+            torch.manual_seed(len(tag))
+            model = testing.trained(gapfill.create("cnn", size=32, width=4))
+        model.half().save(tmp_path / "cnn" / tag)
+        (tmp_path / "cnn" / tag / "card.md").write_text(f"# cnn, {tag}\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_weights_are_found_by_name_the_most_general_first(shelf):
+    assert pretrained.names() == ["cnn"]
+    assert pretrained.tags("cnn") == ("any", "center")
+    assert gapfill.list_models(pretrained=True) == ["cnn"]
+    general, center = (gapfill.create("cnn", pretrained=tag) for tag in (True, "center"))
+    assert general.config.width == 4
+    assert general.trained
+    saved = gapfill.load(shelf / "cnn" / "any").state_dict()
+    assert all(torch.equal(value, saved[key]) for key, value in general.state_dict().items())
+    assert not torch.equal(next(general.parameters()), next(center.parameters()))
+
+
+def test_half_precision_is_the_file_s_and_not_the_model_s(shelf):
+    tensors, _ = checkpoint.load_weights(shelf / "cnn" / "any" / "model.safetensors")
+    assert {each.dtype for each in tensors.values() if each.is_floating_point()} == {torch.float16}
+    assert next(gapfill.create("cnn", pretrained=True).parameters()).dtype == torch.float32
+
+
+def test_what_there_is_not_is_said_in_one_line(shelf):
+    assert message(gapfill.create, "gan", pretrained=True) == (
+        "no weights of 'gan' come with gapfill. There are those of: cnn."
+    )
+    assert "no weights of 'cnn' are called 'centre'. Did you mean 'center'?" in message(
+        gapfill.create, "cnn", pretrained="centre"
+    )
+    assert "pretrained weights bring their own settings; leave out width." in message(
+        gapfill.create, "cnn", pretrained=True, width=8
+    )
+
+
+def test_a_name_on_the_command_line_means_its_weights(shelf, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert registry.open_model("cnn").trained
+    assert registry.open_model("cnn@center").trained
+    with pytest.raises(UsageError, match="has to be trained first"):
+        registry.open_model("gan")
+
+
+def test_a_comparison_takes_them_by_name_and_tag(shelf):
+    found, _ = contestants(["cnn@pretrained", "cnn@center"], 32)
+    assert [each.label for each in found] == ["cnn@pretrained", "cnn@center"]
+    assert [each.folder for each in found] == [shelf / "cnn" / "any", shelf / "cnn" / "center"]
+
+
+def test_the_card_is_shown(shelf, capsys):
+    assert main(["card", "cnn@center"]) == 0
+    assert capsys.readouterr().out == "# cnn, center\n"
+    assert main(["card", "gan"]) == 2
+    assert "no weights of 'gan'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "tag"), SHIPPED, ids="@".join)
+def test_what_ships_fills_and_says_what_it_is(name, tag):
+    model = gapfill.create(name, pretrained=tag)
+    image, mask = testing.pictures(model, 2), testing.holes(model, 2)
+    filled = model.inpaint(image, mask)
+    assert torch.equal(filled[(mask == 0).expand_as(image)], image[(mask == 0).expand_as(image)])
+    text = pretrained.card(name, tag)
+    for word in ("non-commercial", "gapfill fit", "CelebA", "±", "goes wrong"):
+        assert word in text, word
+    digest = checkpoint.digest_of(pretrained.folder_of(name, tag) / "model.safetensors")
+    assert digest in text
+
+
+def test_what_ships_is_small():
+    assert sum(path.stat().st_size for path in pretrained.FOLDER.rglob("*")) < 40e6
