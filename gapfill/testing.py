@@ -170,6 +170,8 @@ def compiled_losses_have_the_same_gradients(model: Inpainter, folder: Path) -> N
     """
     model.train()
     updates = model.updates()
+    if not updates:
+        return
     compiled = {update.name: torch.compile(update.loss, backend="aot_eager") for update in updates}
     steps = range(100)
     together = dict.fromkeys(
