@@ -31,7 +31,8 @@ Ceilings = Callable[[torch.device], dict[str, float]]
 
 def make(name: str, size: int, device: torch.device, **settings: Any) -> Inpainter:
     fields = model_class(name).Config.__dataclass_fields__
-    model = gapfill.create(name, **settings | ({"size": size} if "size" in fields else {}))
+    settings |= {"size": size} if "size" in fields else {}
+    model = gapfill.create(name, **settings)
     return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
