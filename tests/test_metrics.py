@@ -272,7 +272,7 @@ def test_pictures_that_cannot_be_compared_are_refused(key, change, message):
     [
         (lambda mask: mask * torch.arange(6).ne(2).view(6, 1, 1, 1), r"1 of 6 .* number 2"),
         (lambda mask: mask * 255, "other values than 0"),
-        (lambda mask: mask[:1], r"these pictures need \[6, 1, 64, 64\]"),
+        (lambda mask: mask[:2], r"these pictures need \[6, 1, 64, 64\]"),
         (lambda mask: mask.expand(-1, 3, -1, -1), "these pictures need"),
     ],
 )
