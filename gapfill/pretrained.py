@@ -15,13 +15,14 @@ from gapfill.errors import UsageError
 FOLDER = Path(__file__).parent / "weights"
 WORD = "pretrained"
 """Stands for the most general weights of a model: `unet@pretrained`."""
-_GENERAL = "any"
+GENERAL = "any"
+"""The tag of weights for holes of any kind."""
 
 
 def tags(name: str) -> tuple[str, ...]:
     """The weights that there are of a model, the most general first; none, if there are none."""
     found = [path.parent.name for path in FOLDER.glob(f"{name}/*/config.json")]
-    return tuple(sorted(found, key=lambda tag: (tag != _GENERAL, tag)))
+    return tuple(sorted(found, key=lambda tag: (tag != GENERAL, tag)))
 
 
 def names() -> list[str]:

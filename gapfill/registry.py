@@ -192,8 +192,8 @@ def open_model(word: str) -> Inpainter:
     """The model that a word on a command line means: a saved one, or one that can fill at once.
 
     The name of a model that needs no training is that model, whatever folders there are. A name
-    that has weights in the package means these, if there is no folder of this name, and so does
-    `NAME@TAG`.
+    that has weights for any hole in the package means these, if there is no folder of this name;
+    `NAME@TAG` means the weights of this tag.
 
     Raises:
         UsageError: neither, or a model that has to be trained first.
@@ -206,8 +206,8 @@ def open_model(word: str) -> Inpainter:
         return create(tagged[0], pretrained=tagged[1])
     if is_saved(word) or (is_there(expand(word)) and word not in names):
         return load(word)
-    if weights.tags(word):
-        return create(word, pretrained=True)
+    if weights.GENERAL in weights.tags(word):
+        return create(word, pretrained=weights.GENERAL)
     if word not in names:
         raise UsageError(f"unknown model '{shortened(word)}'. {nearest(word, names)}")
     raise UsageError(

@@ -60,8 +60,11 @@ def test_a_name_on_the_command_line_means_its_weights(shelf, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     assert registry.open_model("cnn").trained
     assert registry.open_model("cnn@center").trained
-    with pytest.raises(UsageError, match="has to be trained first"):
-        registry.open_model("gan")
+    for path in (shelf / "cnn" / "any").iterdir():
+        path.unlink()
+    for name in ("gan", "cnn"):  # weights for one square hole are not taken for any photo
+        with pytest.raises(UsageError, match="has to be trained first"):
+            registry.open_model(name)
 
 
 def test_a_comparison_takes_them_by_name_and_tag(shelf):
@@ -77,7 +80,7 @@ def test_the_card_is_shown(shelf, capsys):
     assert "no weights of 'gan'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("name", "tag"), SHIPPED, ids="@".join)
+@pytest.mark.parametrize(("name", "tag"), SHIPPED)
 def test_what_ships_fills_and_says_what_it_is(name, tag):
     model = gapfill.create(name, pretrained=tag)
     image, mask = testing.pictures(model, 2), testing.holes(model, 2)

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from gapfill import console, registry
+from gapfill import console, pretrained, registry
 from gapfill.about import GROUPS, About
 from gapfill.compare import evaluate
 from gapfill.config import plain
@@ -146,7 +146,7 @@ def table(found: Sequence[Facts], width: int = _WIDTH) -> str:
 
 def markdown(found: Sequence[Facts]) -> str:
     """The models as the text of docs/models.md, a section for each group."""
-    parts = [_HEAD, _overview(found)]
+    parts = [_HEAD, _overview(found), _weights()]
     for group, text in GROUPS.items():
         members = [one for one in found if one.about.group == group]
         if members:
@@ -233,6 +233,17 @@ def _section(one: Facts) -> str:
         lines += [row(setting, _code(setting.default)) for setting in one.settings]
         lines.append("")
     return "\n".join(lines)
+
+
+def _weights() -> str:
+    """What docs/models.md says of the weights in the package."""
+    lines = ["## Weights in the package", ""]
+    lines += ["`gapfill card NAME` shows what stands with them.", ""]
+    for name in pretrained.names():
+        for tag in pretrained.tags(name):
+            where = f"../gapfill/weights/{name}/{tag}/card.md"
+            lines.append(f"- [`{name}@{tag}`]({where}): `create({name!r}, pretrained={tag!r})`")
+    return "\n".join([*lines, ""])
 
 
 def _code(value: Any) -> str:
