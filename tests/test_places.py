@@ -179,7 +179,7 @@ def test_apples_gpu_where_there_is_none_is_one_line(capsys):
 
 
 def test_an_error_of_the_system_is_one_line(capsys, monkeypatch):
-    def fail(options):
+    def fail(*options):
         raise OSError(28, "No space left on device", "somewhere")
 
     monkeypatch.setattr("gapfill.registry.list_models", fail)

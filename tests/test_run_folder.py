@@ -318,7 +318,7 @@ def test_a_stale_lock_file_is_no_lock(tmp_path):
 
 
 def test_what_kills_left_is_swept_in_every_folder_of_a_run(run):
-    (run / "model").mkdir()
+    assert (run / "model").is_dir()
     left = [run / place / ".partial-abc" for place in (".", "samples", "model")]
     for path in left:
         path.write_text("")
