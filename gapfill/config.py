@@ -95,7 +95,7 @@ def read_yaml(text: str | bytes) -> Any:
     except RecursionError as error:
         raise UsageError("it is nested too deeply") from error
     # PyYAML leaves to Python what looks like a date or is marked as a number, and is none.
-    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
         raise UsageError(f"it holds a value that is none ({type(error).__name__})") from error
 
 

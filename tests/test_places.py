@@ -190,7 +190,14 @@ def test_an_error_of_the_system_is_one_line(capsys, monkeypatch):
 @pytest.mark.parametrize(
     "value",
     [
-        *("lr=2020-99-99", "lr=!!int x", "lr=!!float x", "lr=!!bool x", "lr=!!timestamp x"),
+        *(
+            "lr=2020-99-99",
+            "lr=!!int x",
+            "lr=!!int ",
+            "lr=!!float x",
+            "lr=!!bool x",
+            "lr=!!timestamp x",
+        ),
         *("lr=" + "[" * 3000, "width=" + "9" * 5000, "lr=" + "9" * 400, "width=" + "9" * 4000),
         *("lr=2020-01-01", "lr=.nan", "lr=.inf", "width=-.inf", "lr=!!python/name:os.system x"),
         *("lr=&a [*a]", "lr={? {a: 1} : 2}", "lr=!!set {1}", "lr=!!binary x", "width=" + LONG),
