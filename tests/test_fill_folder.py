@@ -187,6 +187,14 @@ def test_an_interrupted_folder_goes_on(photos, monkeypatch):
     assert names(photos) == [f"{name}.png" for name in SIZES]
 
 
+def test_what_a_kill_left_before_the_first_picture_is_in_nobodys_way(photos):
+    out = photos.parent / "out"
+    out.mkdir()
+    (out / ".partial-abc").write_text("", encoding="utf-8")
+    assert fill(photos, "--quiet") == 0
+    assert not (out / ".partial-abc").exists()
+
+
 def test_a_folder_filled_otherwise_or_with_other_things_is_refused(photos, capsys):
     assert fill(photos, "--quiet") == 0
     assert fill(photos, "--grow", 2) == 2

@@ -218,6 +218,7 @@ def _keep_record(out: Path, settings: dict[str, Any]) -> None:
         UsageError: they were not, or nobody knows.
     """
     path = out / RECORD
+    sweep(out)  # first: what a kill left behind is nobody's picture
     if out.is_dir() and any(out.iterdir()):
         try:
             there = json.loads(path.read_text("utf-8"))
@@ -231,5 +232,4 @@ def _keep_record(out: Path, settings: dict[str, Any]) -> None:
                     f"{out} holds pictures that were filled otherwise ({key}: {there.get(key)} "
                     f"there, {value} now). Give another --out."
                 )
-    sweep(out)
     write_json(path, settings)
