@@ -616,6 +616,18 @@ def test_only_what_changed_is_scored_anew(small_set, fills, tmp_path, monkeypatc
     assert fills == ["mean", "telea", "cnn"]
 
 
+def test_costs_are_measured_anew_under_other_masks(small_set, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "gapfill.compare.evaluate.cost",
+        lambda model, image, mask: seen.append(mask.mean().item()) or {"latency_ms": 1.0},
+    )
+    words = ["--models", "telea", *SMALL, "--out", str(tmp_path)]
+    for kind in ("center", "center", "half"):
+        assert compare.main([*words, "--masks", kind, "--mask", "center"]) == 0
+    assert seen == [0.25, 0.25, 0.5, 0.5]  # mean and telea, under each kind once
+
+
 def test_other_weights_and_other_test_pictures_are_scored_anew(small_set, fills, tmp_path):
     out = ["--out", str(tmp_path / "out")]
     with torch.random.fork_rng():

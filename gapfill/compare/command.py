@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 NAME, HELP = "compare", "train, score and report several models"
 
 GENERATED_BUDGET = "75s"
+_NOT_THE_COMMAND = ("models", "out", "json", "log", "quiet", "debug")  # where and how loud it ran
 MOST_SEEDS = 1000
 
 
@@ -168,7 +169,9 @@ def _command(options: argparse.Namespace) -> str:
     defaults = parser().parse_args([])
     words = ["python", "-m", "gapfill.compare", "--models", *options.models]
     for name, value in vars(options).items():
-        if name in ("models", "out", "json", "quiet", "debug") or not hasattr(defaults, name):
+        if name in ("models", "out", "json", "log", "quiet", "debug") or not hasattr(
+            defaults, name
+        ):
             continue
         if value != getattr(defaults, name):
             option = "--" + name.replace("_", "-")

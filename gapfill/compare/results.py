@@ -89,6 +89,7 @@ def _cost(plan: Plan, model: Inpainter, bench: Bench) -> dict[str, Any]:
     """What a fill costs here, or cost when the same was measured on the same machine before."""
     device = ranks.resolve(plan.training.device)
     name = identity(model) | {"cost": evaluate.environment(device, "fp32")}
+    name |= {"masks": bench.digests[bench.first]}
 
     def measure() -> dict[str, Any]:
         return evaluate.cost(model, plan.test.images[:1], bench.bank[:1])
