@@ -181,3 +181,12 @@ def test_a_folder_without_a_comparison_says_so(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "results.json cannot be read (No such file or directory). Run a comparison" in error
     assert len(error.splitlines()) == 1
+
+
+def test_a_table_is_written_through_a_link_and_the_link_stays(folder, tmp_path, capsys):
+    target, link = tmp_path / "target.csv", tmp_path / "link.csv"
+    target.write_text("before", encoding="utf-8")
+    link.symlink_to(target)
+    said(capsys, folder, "--format", "csv", "--out", link)
+    assert link.is_symlink()
+    assert "before" not in target.read_text(encoding="utf-8")

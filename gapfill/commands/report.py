@@ -66,5 +66,5 @@ def run(options: argparse.Namespace) -> None:
         return
     from gapfill import checkpoint
 
-    checkpoint.write_text(Path(options.out), text)
+    checkpoint.write_named(Path(options.out), text.encode("utf-8", "backslashreplace"))
     console.say(f"wrote {options.out}", options.quiet)
