@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from gapfill import checkpoint, masks, metrics, ranks
+from gapfill import checkpoint, fitting
 from gapfill._version import __version__
 from gapfill.about import About
-from gapfill.config import build, plain
-from gapfill.data import known
-from gapfill.data.feed import MaskedBatches
-from gapfill.data.items import pictures_of
+from gapfill.config import plain
 from gapfill.data.seen import Seen
-from gapfill.data.stream import Replay, Source, Stream, check_images, open_source, to_network
-from gapfill.errors import GapfillError, UsageError
+from gapfill.data.stream import check_images, to_network
+from gapfill.errors import UsageError
 from gapfill.masks.given import check_mask
 from gapfill.randomness import filling, keys, mix, seeded
 from gapfill.reading.regular import expand
-from gapfill.train import Trainer, Training
-from gapfill.train.signals import Signals
 from gapfill.types import Batch, Update
-from gapfill.watcher import Watcher
 
 _PIXELS = 2**20  # that are filled together: 256 pictures of 64×64
 
@@ -72,7 +64,8 @@ class Inpainter(nn.Module, ABC):
         self.training_cost: dict[str, Any] | None = None
         self.training_run: dict[str, Any] | None = None
         self.training_pictures: Seen | None = None
-        self._begun: tuple[Path | None, str, str] | None = None
+        self.begun: tuple[Path | None, str, str] | None = None
+        """The folder of the last run, and the digests of the weights it began and ended with."""
 
     @abstractmethod
     def fill(self, known: Tensor, mask: Tensor) -> Tensor:
@@ -270,125 +263,8 @@ class Inpainter(nn.Module, ABC):
             UsageError: settings, pictures or masks that make no sense.
             DivergedError: a loss became NaN.
         """
-        settings = self._settings(training)
-        folder = expand(out) if out is not None else None
-        if folder is not None:
-            checkpoint.check_folder(folder)
-        if not self.optimised():
-            source = open_source(loader, self.device) if self.needs_training else None
-            if source is not None:
-                with seeded(mix(settings.seed, "study")):
-                    self.study(source.epoch())
-            self.training_run = self._study_identity(source)
-            self.training_pictures = None if source is None else Seen.after(None, source)
-            self.trained = True
-            self._keep(folder, data)
-            return self
-        if self.dtype != torch.float32:
-            kind = str(self.dtype).removeprefix("torch.")
-            raise UsageError(
-                f"the weights of this '{self.name}' are {kind}, and training needs float32. "
-                "Call .float() first."
-            )
-        with Signals() as signals:  # before a loader's workers begin, which inherit what is done
-            self._optimise(loader, settings, mask, val, folder, quiet, signals)
-        self._keep(folder, data)
+        fitting.fit(self, loader, mask, val, out, quiet, data, training)
         return self
-
-    def _optimise(
-        self,
-        loader: Iterable[Any],
-        settings: Training,
-        mask: str | Tensor | None,
-        val: Any,
-        folder: Path | None,
-        quiet: bool,
-        signals: Signals,
-    ) -> None:
-        """`fit`, for a model that has updates."""
-        device = ranks.resolve(settings.device)
-        if device.type == "cuda" and ranks.world() > 1:
-            device = torch.device("cuda", torch.cuda.current_device())
-        self.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        source = open_source(loader, device, quiet)
-        with signals.reading(), seeded(mix(settings.seed, "batch", 0)):  # as the trainer reads it
-            size = source.block(0, 1).shape[-1]
-            self._check_training_size(*source.block(0, 1).shape[-2:])
-        mask = _mask_kind(mask, source)
-        with signals.reading(), seeded(mix(settings.seed, "validation")):
-            val = None if val is None else pictures_of(val, size)
-        if val is not None:
-            self._check_training_size(*val.shape[-2:])
-        identity, given = self._run_identity(source, mask, val, settings, folder)
-        lpips, missing = None, ""
-        if identity["chosen_by"] == "lpips":
-            lpips, missing = metrics.load_lpips(device)
-        if missing:
-            raise UsageError(f"LPIPS, by which a '{self.name}' is chosen: {missing}.")
-        trainer = Trainer(
-            self,
-            self.updates(),
-            MaskedBatches(source, mask, settings.seed, device, given),
-            settings,
-            steps_per_epoch=len(source),
-            folder=folder,
-            identity=identity,
-            skip=source.batch if isinstance(source, Replay) else None,
-            watch=None
-            if val is None
-            else Watcher(val[: self.watched], mask, settings.seed, folder, lpips),
-            title=self.name,
-            quiet=quiet,
-        )
-        before = self.trained
-        earlier = self.training_pictures or (Seen.unknown() if before else None)
-        seen = Seen.after(earlier, source)
-        if earlier and folder and (folder, identity["initial_weights"]) == (self._begun or ())[:2]:
-            seen = replace(seen, trainings=earlier.trainings)  # that folder's run, which goes on
-        try:
-            steps = trainer.run(signals)
-        except BaseException as error:
-            self.trained = before  # resuming alone loads weights
-            if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
-                raise UsageError(
-                    f"'{self.name}' cannot learn from a batch of one picture, whose statistics "
-                    "its BatchNorm needs: give batches of at least 2."
-                ) from error
-            raise
-        finally:
-            if trainer.begun:  # whatever ended it, these are that run's weights
-                ends = checkpoint.digest(self.state_dict())
-                self.training_run = identity
-                self.training_pictures = seen
-                self._begun = folder, identity["initial_weights"], ends
-        self.trained = True
-        self.history = trainer.history
-        images = steps * trainer.batch_size
-        self.training_cost = {
-            "steps": steps,
-            "images": images,
-            "seconds": round(trainer.seconds, 3),
-            "images_per_second": round(images / trainer.seconds, 2) if trainer.seconds else None,
-            "precision": trainer.engine.precision,
-            "mode": trainer.engine.mode,
-            "batch_size": trainer.batch_size,
-        }
-
-    def _settings(self, training: Mapping[str, Any]) -> Training:
-        """The settings of `fit`; of one of the model's it says where it belongs."""
-        fields = getattr(self.Config, "__dataclass_fields__", {})
-        for name in training:
-            if name in fields and name not in Training.__dataclass_fields__:
-                raise UsageError(
-                    f"fit: '{name}' is a setting of the model: "
-                    f"gapfill.create('{self.name}', {name}=…)."
-                )
-        return build(Training, training, where="fit")
-
-    def _keep(self, folder: Path | None, data: str) -> None:
-        """Save the trained model into a run's folder."""
-        if folder is not None and ranks.rank() == 0:
-            self.save(folder / "model", data, overwrite=True)
 
     def identity(
         self,
@@ -403,57 +279,7 @@ class Inpainter(nn.Module, ABC):
         JSON values: settings, masks, digests of the pictures and of the weights it begins with. It
         stands in the run folder's plan, in `training_run` after a run, and with saved weights.
         """
-        if not self.needs_training:
-            return self._study_identity(None)
-        source = open_source(loader, self.device)
-        if not self.optimised():
-            return self._study_identity(source)
-        settings = self._settings(training)
-        with seeded(mix(settings.seed, "batch", 0)):
-            size = source.block(0, 1).shape[-1]
-        with seeded(mix(settings.seed, "validation")):
-            val = None if val is None else pictures_of(val, size)
-        kind = _mask_kind(mask, source)
-        with seeded(mix(settings.seed, "batch", 0)):
-            return self._run_identity(source, kind, val, settings, None)[0]
-
-    def _run_identity(
-        self,
-        source: Source,
-        mask: str,
-        val: Tensor | None,
-        settings: Training,
-        folder: Path | None,
-    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """What makes a run this run, and the mask pictures that it will use."""
-        given = masks.banks(mask, source.block(0, 1).shape[-1])
-        watched = val[: self.watched] if val is not None and settings.watch else None
-        initial = checkpoint.digest(self.state_dict())
-        if self._begun is not None and self._begun[::2] == (folder, initial):
-            initial = self._begun[1]  # the weights of that folder's run, which goes on
-        found = settings.identity() | {
-            "processes": ranks.world(),
-            "model": self.name,
-            "config": plain(self.config),
-            "mask": mask,
-            "mask_pictures": [masks.digest(bank[:, None].float()) for bank in given.values()],
-            "validation": None if watched is None else known.digest(watched),
-            "chosen_by": None if watched is None else self._rule(watched),
-            "initial_weights": initial,
-        }
-        return found | source.identity(mix(settings.seed, "batch", 0)), given
-
-    def _rule(self, pictures: Tensor) -> str:
-        """What the best weights are chosen by on these pictures, in words."""
-        sees = self.by_lpips and not metrics.lpips_missing(min(pictures.shape[-2:]))
-        return "lpips" if sees else self.chosen_by
-
-    def _study_identity(self, source: Source | None) -> dict[str, Any]:
-        """What makes a model without an optimiser what it is, as far as it is known beforehand."""
-        found = {"model": self.name, "config": plain(self.config)}
-        if isinstance(source, Stream):
-            found["pictures"] = source.identity()["pictures"]
-        return found
+        return fitting.identity(self, loader, mask, val, training)
 
     def save(self, path: str | Path, data: str = "", overwrite: bool = False) -> str:
         """Write the weights, and what they are, into the folder `path`; return their digest.
@@ -507,18 +333,6 @@ class Inpainter(nn.Module, ABC):
                 f"got {width}×{height}. Create it with size={height}, or resize them."
             )
 
-    def _check_training_size(self, height: int, width: int) -> None:
-        """Refuse what this model was not made for, or what no mask can be drawn for."""
-        size = getattr(self.config, "size", None)
-        if height != width:
-            raise UsageError(f"training pictures must be square; got {width}×{height}.")
-        if size not in (None, height):
-            raise UsageError(
-                f"this '{self.name}' was made for {size}×{size} pictures; got {width}×{height}. "
-                f"Create it with size={height}, or resize them."
-            )
-        self.check_size(height, width)
-
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
@@ -534,21 +348,6 @@ class Inpainter(nn.Module, ABC):
             raise UsageError(
                 f"'{self.name}' has not been trained. Call .fit(loader), or load weights."
             )
-
-
-def _mask_kind(mask: str | Tensor | None, source: Source) -> str:
-    """The kind of masks of a run whose source's first batch was read."""
-    own = source.masks()
-    if own is not None and mask is not None:
-        raise UsageError(
-            "the loader gives masks with its pictures, and mask= asks for others: "
-            "leave out mask=, or give the pictures alone."
-        )
-    if own is not None:
-        return masks.Handed(own, "given by the loader")
-    if mask is None or isinstance(mask, str):
-        return mask or "center"
-    return masks.Handed(mask)
 
 
 class evaluating:  # noqa: N801, a context manager reads as a word
@@ -573,60 +372,3 @@ def _to_public(filled: Tensor, image: Tensor) -> Tensor:
     if image.dtype == torch.uint8:
         scaled = (scaled * 255).round()
     return scaled.to(image.dtype)
-
-
-@dataclass(frozen=True)
-class Card:
-    """What stands with saved weights.
-
-    Attributes:
-        model: the registered name.
-        config: the model's settings.
-        training: what the training cost, if there was one.
-        run: what makes the run that it came from this run and no other (`Inpainter.identity`).
-        data: what it was trained on and under which terms.
-        gapfill: the version that wrote it.
-    """
-
-    model: str
-    config: Mapping[str, Any]
-    training: Mapping[str, Any] | None = None
-    run: Mapping[str, Any] | None = None
-    data: str = ""
-    gapfill: str = ""
-
-
-def read_card(folder: Path) -> Card:
-    """What a saved model's `config.json` says of it.
-
-    Raises:
-        UsageError: the folder holds no saved model.
-        GapfillError: the file is damaged, or is none of gapfill's.
-    """
-    path = folder / "config.json"
-    if not path.exists():
-        raise UsageError(f"{folder} holds no saved model: there is no config.json.")
-    return to_card(checkpoint.read_json(path), str(path))
-
-
-def to_card(about: Mapping[str, Any], where: str) -> Card:
-    """Make a card of JSON values, or say what is wrong with them.
-
-    Raises:
-        GapfillError: they are none of a card's.
-    """
-    try:
-        return build(Card, about)
-    except UsageError as error:
-        newer = newer_than_this(str(about.get("gapfill", ""))) if isinstance(about, dict) else ""
-        raise GapfillError(f"{where} describes no saved model: {error}{newer}") from error
-
-
-def newer_than_this(version: str) -> str:
-    """What to add to an error about a model that a newer gapfill wrote; else nothing."""
-    own, other = (
-        [int(part[:9]) for part in re.findall(r"\d+", text)[:3]] for text in (__version__, version)
-    )
-    if other <= own:
-        return ""
-    return f" It was saved by gapfill {version[:20]}, and this is {__version__}: install that one."

@@ -20,10 +20,11 @@ from torch import Tensor
 
 from gapfill import checkpoint
 from gapfill import pretrained as weights
+from gapfill.card import Card, newer_than_this, read_card, to_card
 from gapfill.config import build, nearest
 from gapfill.data.seen import Seen
 from gapfill.errors import GapfillError, UsageError
-from gapfill.inpainter import Card, Inpainter, newer_than_this, read_card, to_card
+from gapfill.inpainter import Inpainter
 from gapfill.randomness import seeded
 from gapfill.reading.regular import expand, is_there, shortened
 

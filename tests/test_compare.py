@@ -131,7 +131,7 @@ def test_a_comparison_writes_all_that_it_promises(small_set, tmp_path, capsys):
 def test_the_same_command_again_trains_nothing(small_set, tmp_path, monkeypatch, capsys):
     assert run(tmp_path) == 0
     first = json.loads((tmp_path / "results.json").read_text())
-    monkeypatch.setattr("gapfill.inpainter.Trainer", None)  # any training would now fail
+    monkeypatch.setattr("gapfill.fitting.Trainer", None)  # any training would now fail
     with (tmp_path / "models" / "cnn" / "seed-0" / "log.jsonl").open("a") as file:
         file.write('{"step": 4\n')  # a damaged line is named, and ends nothing
     assert run(tmp_path) == 0
@@ -391,7 +391,7 @@ def test_models_may_train_under_other_masks_than_they_are_scored_under(small_set
 def test_more_kinds_to_score_need_no_new_training(small_set, tmp_path, monkeypatch):
     words = ["--models", "cnn", *SMALL, "--out", str(tmp_path)]
     assert compare.main([*words, "--masks", "center"]) == 0
-    monkeypatch.setattr("gapfill.inpainter.Trainer", None)  # any training would now fail
+    monkeypatch.setattr("gapfill.fitting.Trainer", None)  # any training would now fail
     assert compare.main([*words, "--masks", "center", "half"]) == 0
     assert list(json.loads((tmp_path / "results.json").read_text())["models"][0]["scores"]) == [
         "center",

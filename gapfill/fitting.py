@@ -1,0 +1,253 @@
+"""What surrounds a training of an inpainter: its pictures and masks, who it is, what it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from gapfill import checkpoint, masks, metrics, ranks
+from gapfill.config import build, plain
+from gapfill.data import known
+from gapfill.data.feed import MaskedBatches
+from gapfill.data.items import pictures_of
+from gapfill.data.seen import Seen
+from gapfill.data.stream import Replay, Source, Stream, open_source
+from gapfill.errors import UsageError
+from gapfill.randomness import mix, seeded
+from gapfill.reading.regular import expand
+from gapfill.train import Trainer, Training
+from gapfill.train.signals import Signals
+from gapfill.watcher import Watcher
+
+if TYPE_CHECKING:
+    from gapfill.inpainter import Inpainter
+
+
+def fit(
+    model: Inpainter,
+    loader: Iterable[Any],
+    mask: str | Tensor | None,
+    val: Any,
+    out: str | Path | None,
+    quiet: bool,
+    data: str,
+    training: Mapping[str, Any],
+) -> None:
+    """Train the model in place: `Inpainter.fit`, which says what the arguments are."""
+    settings = _settings(model, training)
+    folder = expand(out) if out is not None else None
+    if folder is not None:
+        checkpoint.check_folder(folder)
+    if not model.optimised():
+        _study(model, loader, settings)
+    else:
+        if model.dtype != torch.float32:
+            kind = str(model.dtype).removeprefix("torch.")
+            raise UsageError(
+                f"the weights of this '{model.name}' are {kind}, and training needs float32. "
+                "Call .float() first."
+            )
+        with Signals() as signals:  # before a loader's workers begin, which inherit what is done
+            _optimise(model, loader, settings, mask, val, folder, quiet, signals)
+    if folder is not None and ranks.rank() == 0:
+        model.save(folder / "model", data, overwrite=True)
+
+
+def identity(
+    model: Inpainter,
+    loader: Any,
+    mask: str | Tensor | None,
+    val: Any,
+    training: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What makes the run of `fit` with these arguments this run: `Inpainter.identity`."""
+    if not model.needs_training:
+        return _study_identity(model, None)
+    source = open_source(loader, model.device)
+    if not model.optimised():
+        return _study_identity(model, source)
+    settings = _settings(model, training)
+    with seeded(mix(settings.seed, "batch", 0)):
+        size = source.block(0, 1).shape[-1]
+    with seeded(mix(settings.seed, "validation")):
+        val = None if val is None else pictures_of(val, size)
+    kind = _mask_kind(mask, source)
+    with seeded(mix(settings.seed, "batch", 0)):
+        return _run_identity(model, source, kind, val, settings, None)[0]
+
+
+def _settings(model: Inpainter, training: Mapping[str, Any]) -> Training:
+    """The settings of `fit`; of one of the model's it says where it belongs."""
+    fields = getattr(model.Config, "__dataclass_fields__", {})
+    for name in training:
+        if name in fields and name not in Training.__dataclass_fields__:
+            raise UsageError(
+                f"fit: '{name}' is a setting of the model: "
+                f"gapfill.create('{model.name}', {name}=…)."
+            )
+    return build(Training, training, where="fit")
+
+
+def _study(model: Inpainter, loader: Iterable[Any], settings: Training) -> None:
+    """`fit`, for a model that has no updates."""
+    source = open_source(loader, model.device) if model.needs_training else None
+    if source is not None:
+        with seeded(mix(settings.seed, "study")):
+            model.study(source.epoch())
+    model.training_run = _study_identity(model, source)
+    model.training_pictures = None if source is None else Seen.after(None, source)
+    model.trained = True
+
+
+def _optimise(
+    model: Inpainter,
+    loader: Iterable[Any],
+    settings: Training,
+    mask: str | Tensor | None,
+    val: Any,
+    folder: Path | None,
+    quiet: bool,
+    signals: Signals,
+) -> None:
+    """`fit`, for a model that has updates."""
+    device = ranks.resolve(settings.device)
+    if device.type == "cuda" and ranks.world() > 1:
+        device = torch.device("cuda", torch.cuda.current_device())
+    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    source = open_source(loader, device, quiet)
+    with signals.reading(), seeded(mix(settings.seed, "batch", 0)):  # as the trainer reads it
+        size = source.block(0, 1).shape[-1]
+        _check_size(model, *source.block(0, 1).shape[-2:])
+    mask = _mask_kind(mask, source)
+    with signals.reading(), seeded(mix(settings.seed, "validation")):
+        val = None if val is None else pictures_of(val, size)
+    if val is not None:
+        _check_size(model, *val.shape[-2:])
+    identity, given = _run_identity(model, source, mask, val, settings, folder)
+    lpips, missing = None, ""
+    if identity["chosen_by"] == "lpips":
+        lpips, missing = metrics.load_lpips(device)
+    if missing:
+        raise UsageError(f"LPIPS, by which a '{model.name}' is chosen: {missing}.")
+    trainer = Trainer(
+        model,
+        model.updates(),
+        MaskedBatches(source, mask, settings.seed, device, given),
+        settings,
+        steps_per_epoch=len(source),
+        folder=folder,
+        identity=identity,
+        skip=source.batch if isinstance(source, Replay) else None,
+        watch=None
+        if val is None
+        else Watcher(val[: model.watched], mask, settings.seed, folder, lpips),
+        title=model.name,
+        quiet=quiet,
+    )
+    before = model.trained
+    earlier = model.training_pictures or (Seen.unknown() if before else None)
+    seen = Seen.after(earlier, source)
+    if earlier and folder and (folder, identity["initial_weights"]) == (model.begun or ())[:2]:
+        seen = replace(seen, trainings=earlier.trainings)  # that folder's run, which goes on
+    try:
+        steps = trainer.run(signals)
+    except BaseException as error:
+        model.trained = before  # resuming alone loads weights
+        if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
+            raise UsageError(
+                f"'{model.name}' cannot learn from a batch of one picture, whose statistics "
+                "its BatchNorm needs: give batches of at least 2."
+            ) from error
+        raise
+    finally:
+        if trainer.begun:  # whatever ended it, these are that run's weights
+            ends = checkpoint.digest(model.state_dict())
+            model.training_run = identity
+            model.training_pictures = seen
+            model.begun = folder, identity["initial_weights"], ends
+    model.trained = True
+    model.history = trainer.history
+    images = steps * trainer.batch_size
+    model.training_cost = {
+        "steps": steps,
+        "images": images,
+        "seconds": round(trainer.seconds, 3),
+        "images_per_second": round(images / trainer.seconds, 2) if trainer.seconds else None,
+        "precision": trainer.engine.precision,
+        "mode": trainer.engine.mode,
+        "batch_size": trainer.batch_size,
+    }
+
+
+def _check_size(model: Inpainter, height: int, width: int) -> None:
+    """Refuse what the model was not made for, or what no mask can be drawn for."""
+    size = getattr(model.config, "size", None)
+    if height != width:
+        raise UsageError(f"training pictures must be square; got {width}×{height}.")
+    if size not in (None, height):
+        raise UsageError(
+            f"this '{model.name}' was made for {size}×{size} pictures; got {width}×{height}. "
+            f"Create it with size={height}, or resize them."
+        )
+    model.check_size(height, width)
+
+
+def _mask_kind(mask: str | Tensor | None, source: Source) -> str:
+    """The kind of masks of a run whose source's first batch was read."""
+    own = source.masks()
+    if own is not None and mask is not None:
+        raise UsageError(
+            "the loader gives masks with its pictures, and mask= asks for others: "
+            "leave out mask=, or give the pictures alone."
+        )
+    if own is not None:
+        return masks.Handed(own, "given by the loader")
+    if mask is None or isinstance(mask, str):
+        return mask or "center"
+    return masks.Handed(mask)
+
+
+def _run_identity(
+    model: Inpainter,
+    source: Source,
+    mask: str,
+    val: Tensor | None,
+    settings: Training,
+    folder: Path | None,
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What makes a run this run, and the mask pictures that it will use."""
+    given = masks.banks(mask, source.block(0, 1).shape[-1])
+    watched = val[: model.watched] if val is not None and settings.watch else None
+    initial = checkpoint.digest(model.state_dict())
+    if model.begun is not None and model.begun[::2] == (folder, initial):
+        initial = model.begun[1]  # the weights of that folder's run, which goes on
+    found = settings.identity() | {
+        "processes": ranks.world(),
+        "model": model.name,
+        "config": plain(model.config),
+        "mask": mask,
+        "mask_pictures": [masks.digest(bank[:, None].float()) for bank in given.values()],
+        "validation": None if watched is None else known.digest(watched),
+        "chosen_by": None if watched is None else _rule(model, watched),
+        "initial_weights": initial,
+    }
+    return found | source.identity(mix(settings.seed, "batch", 0)), given
+
+
+def _rule(model: Inpainter, pictures: Tensor) -> str:
+    """What the best weights are chosen by on these pictures, in words."""
+    sees = model.by_lpips and not metrics.lpips_missing(min(pictures.shape[-2:]))
+    return "lpips" if sees else model.chosen_by
+
+
+def _study_identity(model: Inpainter, source: Source | None) -> dict[str, Any]:
+    """What makes a model without an optimiser what it is, as far as it is known beforehand."""
+    found = {"model": model.name, "config": plain(model.config)}
+    if isinstance(source, Stream):
+        found["pictures"] = source.identity()["pictures"]
+    return found
