@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from gapfill import checkpoint
 from gapfill._version import __version__
@@ -23,6 +25,7 @@ class Card:
         config: the model's settings.
         training: what the training cost, if there was one.
         run: what makes the run that it came from this run and no other (`Inpainter.identity`).
+        without: the model's critics whose weights were left out.
         data: what it was trained on and under which terms.
         gapfill: the version that wrote it.
     """
@@ -31,6 +34,7 @@ class Card:
     config: Mapping[str, Any]
     training: Mapping[str, Any] | None = None
     run: Mapping[str, Any] | None = None
+    without: tuple[str, ...] = ()
     data: str = ""
     gapfill: str = ""
 
@@ -59,6 +63,11 @@ def to_card(about: Mapping[str, Any], where: str) -> Card:
     except UsageError as error:
         newer = newer_than_this(str(about.get("gapfill", ""))) if isinstance(about, dict) else ""
         raise GapfillError(f"{where} describes no saved model: {error}{newer}") from error
+
+
+def leaving_out(weights: Mapping[str, Tensor], modules: Sequence[str]) -> dict[str, Tensor]:
+    """The weights that do not belong to these modules, named as a state dict names them."""
+    return {name: each for name, each in weights.items() if name.split(".")[0] not in modules}
 
 
 def newer_than_this(version: str) -> str:

@@ -149,7 +149,8 @@ def _optimise(
         title=model.name,
         quiet=quiet,
     )
-    before = model.trained
+    _say_what_is_new(model, trainer, folder)
+    before, new = model.trained, model.new_critics
     earlier = model.training_pictures or (Seen.unknown() if before else None)
     seen = Seen.after(earlier, source)
     if earlier and folder and (folder, identity["initial_weights"]) == (model.begun or ())[:2]:
@@ -165,6 +166,7 @@ def _optimise(
             ) from error
         raise
     finally:
+        model.new_critics = () if trainer.begun else new
         if trainer.begun:  # whatever ended it, these are that run's weights
             ends = checkpoint.digest(model.state_dict())
             model.training_run = identity
@@ -182,6 +184,16 @@ def _optimise(
         "mode": trainer.engine.mode,
         "batch_size": trainer.batch_size,
     }
+
+
+def _say_what_is_new(model: Inpainter, trainer: Trainer, folder: Path | None) -> None:
+    """That a run which is not resumed begins with critics that have learned nothing."""
+    resumed = folder is not None and (folder / "plan.json").exists()
+    if model.new_critics and not trainer.quiet and not resumed:
+        names = " and ".join(f"'{name}'" for name in model.new_critics)
+        trainer.note(
+            f"{model.name}: the given weights have no {names}, which learns from the beginning"
+        )
 
 
 def _check_size(model: Inpainter, height: int, width: int) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gapfill import checkpoint, fitting
 from gapfill._version import __version__
 from gapfill.about import About
+from gapfill.card import leaving_out
 from gapfill.config import plain
 from gapfill.data.seen import Seen
 from gapfill.data.stream import check_images, to_network
@@ -55,6 +56,9 @@ class Inpainter(nn.Module, ABC):
     """What `selection` goes by without LPIPS, in words; a model with its own says it here too."""
     iterated: ClassVar[str] = ""
     """The setting that says how often a fill repeats its work, if one does."""
+    critics: ClassVar[tuple[str, ...]] = ()
+    """Its modules that judge while it learns and take no part in a fill; `save` can leave them
+    out."""
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -64,6 +68,8 @@ class Inpainter(nn.Module, ABC):
         self.training_cost: dict[str, Any] | None = None
         self.training_run: dict[str, Any] | None = None
         self.training_pictures: Seen | None = None
+        self.new_critics: tuple[str, ...] = ()
+        """Those of `critics` that have learned nothing, as the loaded weights had none."""
         self.begun: tuple[Path | None, str, str] | None = None
         """The folder of the last run, and the digests of the weights it began and ended with."""
 
@@ -281,35 +287,48 @@ class Inpainter(nn.Module, ABC):
         """
         return fitting.identity(self, loader, mask, val, training)
 
-    def save(self, path: str | Path, data: str = "", overwrite: bool = False) -> str:
+    def save(
+        self, path: str | Path, data: str = "", overwrite: bool = False, critics: bool = True
+    ) -> str:
         """Write the weights, and what they are, into the folder `path`; return their digest.
 
         The files are `model.safetensors`, `config.json` and, after a training, `seen.safetensors`:
         digests of the training pictures, by which a comparison notices test pictures among them.
 
+            gapfill.load("runs/gan").half().save("weights/gan", data="…", critics=False)
+
+        writes weights that are made to be given away: in half precision, and without the networks
+        that only judged while it learned. `load` takes them; a `fit` that goes on from them begins
+        with new critics and says so.
+
         Args:
             path: a folder, made where it is missing.
             data: what it was trained on and under which terms, kept with the weights.
             overwrite: take the place of another model that is saved there.
+            critics: whether the modules in the model's `critics` are written too; those that were
+                new when it was loaded never are.
 
         Raises:
             UsageError: the model has not been trained, or another one is saved there.
         """
         self.require_training()
+        without = self.new_critics if critics else self.critics
         about = {
             "model": self.name,
             "config": plain(self.config),
             "training": self.training_cost,
             "run": self.training_run,
+            "without": list(without),
             "data": data,
             "gapfill": __version__,
         }
         folder = expand(path)
-        if not overwrite and not checkpoint.holds(folder / "model.safetensors", self.state_dict()):
+        kept = leaving_out(self.state_dict(), without)
+        if not overwrite and not checkpoint.holds(folder / "model.safetensors", kept):
             raise UsageError(
                 f"{folder} holds another saved model. Give overwrite=True, or another folder."
             )
-        digest = checkpoint.save_weights(folder / "model.safetensors", self.state_dict(), about)
+        digest = checkpoint.save_weights(folder / "model.safetensors", kept, about)
         checkpoint.write_json(folder / "config.json", about)
         if self.training_pictures is not None:
             self.training_pictures.save(folder, digest)
@@ -340,6 +359,8 @@ class Inpainter(nn.Module, ABC):
         found = super().load_state_dict(state_dict, strict, assign)
         self.trained = self.trained or not found.missing_keys
         self.training_run = None  # of which nothing is known
+        if not found.missing_keys:
+            self.new_critics = ()
         return found
 
     def require_training(self) -> None:

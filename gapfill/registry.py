@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from gapfill import checkpoint
 from gapfill import pretrained as weights
-from gapfill.card import Card, newer_than_this, read_card, to_card
+from gapfill.card import Card, leaving_out, newer_than_this, read_card, to_card
 from gapfill.config import build, nearest
 from gapfill.data.seen import Seen
 from gapfill.errors import GapfillError, UsageError
@@ -157,10 +157,11 @@ def _described(card: Card, tensors: Mapping[str, Tensor], folder: Path) -> Inpai
     try:
         outline = _outline(cls, config)
         if outline is not None:
-            _fill(outline, {name: each.to("meta") for name, each in tensors.items()}, assign=True)
-        with seeded(0):  # whose weights are replaced
+            without_memory = {name: each.to("meta") for name, each in tensors.items()}
+            _fill(outline, without_memory, card.without, assign=True)
+        with seeded(0):  # whose weights are replaced, but for new critics
             model = cls(config)
-        _fill(model, tensors)
+        _fill(model, tensors, card.without)
     except (RuntimeError, UsageError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise GapfillError(
@@ -180,13 +181,25 @@ def _outline(cls: type[Inpainter], config: Any) -> Inpainter | None:
         return None
 
 
-def _fill(model: Inpainter, tensors: Mapping[str, Tensor], assign: bool = False) -> None:
-    """Give a model its weights; their types count, which torch would convert without a word."""
-    for name, own in model.state_dict().items():
+def _fill(
+    model: Inpainter, tensors: Mapping[str, Tensor], without: Sequence[str], assign: bool = False
+) -> None:
+    """Give a model its weights; their types count, which torch would convert without a word.
+
+    Critics that they are `without` stay as they were made.
+    """
+    for name in without:
+        if name not in model.critics:
+            raise UsageError(f"they are without '{name}', which is none of its critics.")
+    own = model.state_dict()
+    kept = leaving_out(own, without)
+    for name, weight in kept.items():
         found = tensors.get(name)
-        if found is not None and found.is_floating_point() != own.is_floating_point():
-            raise UsageError(f"'{name}' is {found.dtype}, not {own.dtype}.")
-    model.load_state_dict(tensors, assign=assign)
+        if found is not None and found.is_floating_point() != weight.is_floating_point():
+            raise UsageError(f"'{name}' is {found.dtype}, not {weight.dtype}.")
+    new = {name: weight for name, weight in own.items() if name not in kept}
+    model.load_state_dict(new | dict(tensors), assign=assign)
+    model.new_critics = tuple(without)
 
 
 def open_model(word: str) -> Inpainter:

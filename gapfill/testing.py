@@ -134,6 +134,19 @@ def one_alone_equals_the_same_in_a_batch(model: Inpainter, folder: Path) -> None
 
 
 @check
+def what_is_left_out_takes_no_part_in_a_fill(model: Inpainter, folder: Path) -> None:
+    """Weights that were saved without the model's `critics` fill as the whole ones do."""
+    trained(model)
+    model.save(folder / "small", critics=False)
+    small = registry.load(folder / "small")
+    assert small.new_critics == model.critics
+    image, mask = pictures(model), holes(model)
+    assert torch.equal(small.inpaint(image, mask), model.inpaint(image, mask)), (
+        f"a fill needs what `critics` names: {', '.join(model.critics)}"
+    )
+
+
+@check
 def the_same_seed_gives_the_same_fill(model: Inpainter, folder: Path) -> None:
     """Filling is repeatable, and leaves torch's random numbers where they were."""
     # A model that knows little says little whatever it draws: more steps, and floats, not bytes.

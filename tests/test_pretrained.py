@@ -8,7 +8,8 @@ import gapfill
 from gapfill import checkpoint, pretrained, registry, testing
 from gapfill.commands.main import main
 from gapfill.compare.entries import contestants
-from gapfill.errors import UsageError
+from gapfill.data import Stream
+from gapfill.errors import GapfillError, UsageError
 
 SHIPPED = [(name, tag) for name in pretrained.names() for tag in pretrained.tags(name)]
 
@@ -95,3 +96,54 @@ def test_what_ships_fills_and_says_what_it_is(name, tag):
 
 def test_what_ships_is_small():
     assert sum(path.stat().st_size for path in pretrained.FOLDER.rglob("*")) < 40e6
+
+
+@pytest.fixture
+def generators_only(tmp_path):
+    model = testing.trained(gapfill.create("gan", size=32, width=4))
+    model.half().save(tmp_path / "small", critics=False)
+    return tmp_path / "small"
+
+
+def test_weights_without_critics_fill_and_are_saved_so_again(generators_only, tmp_path):
+    tensors, about = checkpoint.load_weights(generators_only / "model.safetensors")
+    assert {name.split(".")[0] for name in tensors} == {"generator"}
+    assert about["without"] == ["critic"]
+    model = gapfill.load(generators_only)
+    image, mask = testing.pictures(model), testing.holes(model)
+    model.save(tmp_path / "again")
+    assert torch.equal(
+        gapfill.load(tmp_path / "again").inpaint(image, mask), model.inpaint(image, mask)
+    )
+    assert not any(
+        "critic" in name
+        for name in checkpoint.load_weights(tmp_path / "again" / "model.safetensors")[0]
+    )
+
+
+def test_a_training_says_that_the_critic_begins_anew(generators_only, tmp_path, capsys):
+    def further(steps=3):
+        model = gapfill.load(generators_only)
+        stream = Stream(testing.pictures(model), 3)
+        return model.fit(stream, steps=steps, out=tmp_path / "run", device="cpu", precision="fp32")
+
+    whole = further()
+    said = "gan: the given weights have no 'critic', which learns from the beginning"
+    assert capsys.readouterr().err.count(said) == 1
+    saved = gapfill.load(tmp_path / "run")
+    assert saved.new_critics == whole.new_critics == ()
+    further()  # finished: nothing is begun
+    assert said not in capsys.readouterr().err
+
+
+def test_only_critics_may_be_missing(generators_only):
+    for wrong, reason in (
+        ("generator", "they are without 'generator', which is none"),
+        ("", "critic"),
+    ):
+        tensors, about = checkpoint.load_weights(generators_only / "model.safetensors")
+        about |= {"without": [wrong] if wrong else []}
+        checkpoint.save_weights(generators_only / "model.safetensors", tensors, about)
+        checkpoint.write_json(generators_only / "config.json", about)
+        with pytest.raises(GapfillError, match=reason):
+            gapfill.load(generators_only)

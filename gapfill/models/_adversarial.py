@@ -26,6 +26,7 @@ class Adversarial(Inpainter):
     generator: nn.Module
     critic: nn.Module
     """From pictures and masks to logits, such as `nets.Critics`."""
+    critics = ("critic",)
     betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
     """Adam's, of both players."""
     by_lpips = True
