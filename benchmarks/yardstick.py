@@ -100,6 +100,7 @@ class PlainLoop:
             shuffle=True,
             drop_last=True,
             num_workers=workers,
+            persistent_workers=workers > 0,
             pin_memory=device.type == "cuda",
         )
         model = plain_networks(name, size, device).to(memory_format=self.layout)  # type: ignore[call-overload]

@@ -120,7 +120,10 @@ def _optimise(
         device = torch.device("cuda", torch.cuda.current_device())
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     source = open_source(loader, device, quiet)
-    with signals.reading(), seeded(mix(settings.seed, "batch", 0)):  # as the trainer reads it
+    with (
+        signals.reading(),
+        seeded(mix(settings.seed, "batch", 0), device),
+    ):  # as the trainer reads it
         size = source.block(0, 1).shape[-1]
         _check_size(model, *source.block(0, 1).shape[-2:])
     mask = _mask_kind(mask, source)

@@ -42,16 +42,31 @@ def mix(*numbers: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
 
 
+def seed_generators(seed: int, device: torch.device | str = "cpu") -> None:
+    """Seed the CPU's generator and that of `device`, and no other device's.
+
+    `torch.manual_seed` would seed those of all GPUs, and takes its time for it.
+    """
+    device = torch.device(device)
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[index].manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+
+
 @contextmanager
 def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     """Seed torch inside the block and leave its generators outside as they were.
 
-    They belong to the whole process: threads wait for each other before such a block.
+    Those of other devices than the CPU and `device` are not touched. They belong to the whole
+    process: threads wait for each other before such a block.
     """
     device = torch.device(device)
     devices = [device] if device.type == "cuda" else []
     with _lock, torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+        seed_generators(seed, device)
         yield
 
 

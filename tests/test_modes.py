@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -10,9 +10,10 @@ from torch import nn
 
 import gapfill
 from gapfill import losses, nets, testing
+from gapfill.compute import CaptureError
 from gapfill.data import Stream
 from gapfill.data.feed import MaskedBatches
-from gapfill.errors import UsageError
+from gapfill.errors import GapfillError, UsageError
 from gapfill.inpainter import Inpainter
 from gapfill.randomness import seeded
 from gapfill.registry import model_class
@@ -151,9 +152,10 @@ class Machine:
         if mode == "graph":
             self.engine.captures = True
             monkeypatch.setattr(engine, "capture", self.capture)
-            monkeypatch.setattr(engine, "aside", lambda device: nullcontext())
+            monkeypatch.setattr(engine, "aside", lambda stream: nullcontext())
 
-    def capture(self, function):
+    def capture(self, function, stream):
+        del stream
         self.captured += 1
         before = deepcopy(self.model.state_dict()), deepcopy(self.engine.average)
         states = [deepcopy(each.state_dict()) for each in self.engine.optimizers]
@@ -168,6 +170,11 @@ class Machine:
             result.values.copy_(function().values)
 
         return result, replay
+
+    def broken(self, function, stream):
+        """A capture that fails at its end, with all that the calls left in Python."""
+        self.capture(function, stream)
+        raise CaptureError("operation not permitted when stream is capturing")
 
     def run(self):
         lines = []
@@ -214,10 +221,41 @@ def test_a_steps_losses_are_its_own_after_the_next_replay(monkeypatch):
     def count():
         values.add_(1)
 
-    monkeypatch.setattr(engine, "capture", lambda function: (function(), count))
-    captured = engine._Captured(batch, lambda own: Losses(("a/loss",), values))
+    monkeypatch.setattr(engine, "capture", lambda function, stream: (function(), count))
+    captured = engine._Captured(batch, lambda own: Losses(("a/loss",), values), None)
     first, second = captured(batch), captured(batch)
     assert (first.values.item(), second.values.item()) == (1, 2)
+
+
+def test_under_auto_a_step_that_cannot_be_captured_goes_on_eagerly(monkeypatch):
+    eager, graph = Machine("eager", monkeypatch), Machine("graph", monkeypatch)
+    expected, said = eager.run(), []
+    monkeypatch.setattr(engine, "capture", graph.broken)
+    graph.engine._note = said.append
+    found = graph.run()
+    assert graph.engine.mode == "eager"
+    assert said == [
+        "the training step cannot be captured in a CUDA graph (operation not permitted when stream "
+        "is capturing); going on with --mode eager, which is slower."
+    ]
+    # Dropout is drawn anew at the step that is made again: to the bit what it is without a graph.
+    for one, other in zip(expected, found, strict=True):
+        assert torch.equal(one.values, other.values)
+
+
+def test_a_graph_that_was_asked_for_and_cannot_be_had_is_an_error(monkeypatch):
+    graph = Machine("graph", monkeypatch)
+    monkeypatch.setattr(engine, "capture", graph.broken)
+    graph.engine.settings = replace(graph.engine.settings, mode="graph")
+    with pytest.raises(GapfillError, match=r"^--mode graph asked, .*capturing\)\. Use --mode eag"):
+        graph.run()
+
+
+def test_a_replay_does_not_walk_through_the_modules(monkeypatch):
+    graph, calls = Machine("graph", monkeypatch), []
+    monkeypatch.setattr(graph.model, "train", lambda mode=True: calls.append(mode))
+    graph.run()
+    assert len(calls) == 2 * 4  # the updates' two sets: three calls and a capture each
 
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -1,12 +1,15 @@
 """The prepared filler: `inpaint`'s pictures, faster, and known pixels as they came."""
 
+from contextlib import nullcontext
 from functools import partial
 
 import pytest
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 
 import gapfill
 from gapfill import Filler, masks, testing
+from gapfill.compute import CaptureError
 from gapfill.errors import UsageError
 from gapfill.fill import prepared
 
@@ -89,16 +92,46 @@ def test_what_cannot_work_is_refused_at_once(model):
         Filler(model, 32, mode="graph")
 
 
-def test_a_fill_that_cannot_be_captured_is_called(model, given, monkeypatch):
+def test_a_fill_that_cannot_be_captured_is_called(model, monkeypatch, caplog):
     fast = Filler(model, 32, batch_size=6, precision="fp32")
     monkeypatch.setattr(fast, "device", torch.device("cuda"))
-    monkeypatch.setattr(prepared.torch.cuda, "synchronize", lambda device: None)
 
     def fail():
-        raise RuntimeError("operation not permitted when stream is capturing")
+        raise CaptureError("operation not permitted when stream is capturing")
 
     monkeypatch.setattr(fast, "_captured", fail)
-    assert fast._best()[0] == "eager"
+    with caplog.at_level("INFO", logger="gapfill"):
+        assert fast._best()[0] == "eager"
+    assert [record.message for record in caplog.records] == [
+        "dcgan: no CUDA graph of its fill (operation not permitted when stream is capturing); "
+        "filling by calls"
+    ]
+    with pytest.raises(UsageError, match=r"mode 'graph' asked, .*\. Use mode='eager'\."):
+        fast._asked()
+
+
+def test_a_graph_keeps_the_weights_that_it_reads(given, monkeypatch):
+    """With a stand-in for the graph: what is replayed reads memory, not the model."""
+    torch.manual_seed(0)
+    model = testing.trained(gapfill.create("cnn", size=32, width=4))
+    fast = Filler(model, 32, batch_size=6, precision="fp32")
+    monkeypatch.setattr(prepared, "aside", lambda stream: nullcontext())
+    monkeypatch.setattr(prepared, "capture", lambda call, stream: (call(), lambda: None))
+    monkeypatch.setattr(prepared.torch.cuda, "Stream", lambda device: None)
+    fast._paint = fast._captured()
+    tensors = [*model.parameters(), *model.buffers()]
+    storages = [StorageWeakRef(tensor.untyped_storage()) for tensor in tensors]
+    del tensors
+    model.to(torch.float64)
+    assert not any(storage.expired() for storage in storages if storage.cdata)
+
+
+def test_a_model_that_moved_needs_a_new_filler(given):
+    model = testing.trained(gapfill.create("cnn", size=32, width=4))
+    fast = Filler(model, 32, batch_size=6)
+    model.to("meta")
+    with pytest.raises(UsageError, match=r"was on cpu when .* is on meta now\. Make a new filler"):
+        fast(*given)
 
 
 @needs_gpu

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from itertools import chain
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from gapfill.compute import aside, autocast, capture, fast_math, resolve_precision
+from gapfill.compute import (
+    CaptureError,
+    aside,
+    autocast,
+    capture,
+    fast_math,
+    on,
+    resolve_precision,
+)
 from gapfill.errors import UsageError
 from gapfill.inpainter import Inpainter
 from gapfill.randomness import filled_names, filling
+
+_log = logging.getLogger("gapfill")
 
 
 class Filler:
@@ -65,7 +77,7 @@ class Filler:
         elif mode == "graph" and self.device.type != "cuda":
             raise UsageError("mode 'graph' needs a model on a CUDA device.")
         elif mode == "graph":
-            self._paint = self._captured()
+            self._paint = self._asked()
         elif mode == "auto":
             self.mode, self._paint = self._best()
 
@@ -83,8 +95,13 @@ class Filler:
             The filled pictures, on the model's device.
 
         Raises:
-            UsageError: another shape or dtype.
+            UsageError: another shape or dtype, or the model has moved to another device.
         """
+        if self.model.device != self.device:
+            raise UsageError(
+                f"the model was on {self.device} when this filler was prepared, and is on "
+                f"{self.model.device} now. Make a new filler."
+            )
         shape, count = tuple(image.shape), len(image)
         if shape[1:] != self.shape[1:] or not 0 < count <= self.shape[0]:
             raise UsageError(
@@ -111,7 +128,8 @@ class Filler:
 
     @torch.no_grad()
     def _call(self, image: Tensor, mask: Tensor) -> Tensor:
-        with fast_math(self.device, self.precision), autocast(self.device, self.precision):
+        fast = fast_math(self.device, self.precision)
+        with on(self.device), fast, autocast(self.device, self.precision):
             return self.model.paint(image, mask, self._network)
 
     def _captured(self) -> Callable[[Tensor, Tensor], Tensor]:
@@ -126,10 +144,14 @@ class Filler:
             with filling(names):
                 return self._call(image, mask)
 
-        with aside(self.device):
+        stream = torch.cuda.Stream(self.device)
+        with aside(stream):
             for _ in range(3):  # libraries choose and allocate at first
                 call()
-        filled, replay = capture(call)
+        filled, replay = capture(call, stream)
+        # The graph reads the weights where they are now, whatever `model.to` replaces them by.
+        tensors = chain(self.model.parameters(), self.model.buffers())
+        self._read = [tensor.detach() for tensor in tensors]
 
         def paint(newest: Tensor, hole: Tensor) -> Tensor:
             image.copy_(newest)
@@ -141,11 +163,22 @@ class Filler:
 
         return paint
 
+    def _asked(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """A graph, or the reason why there is none."""
+        try:
+            return self._captured()
+        except CaptureError as error:
+            raise UsageError(
+                f"mode 'graph' asked, but '{self.model.name}' cannot be captured in a CUDA graph "
+                f"({error}). Use mode='eager'."
+            ) from error
+
     def _best(self) -> tuple[str, Callable[[Tensor, Tensor], Tensor]]:
         """A graph on a GPU, if the model's `fill` can be captured; some work on the CPU."""
         if self.device.type == "cuda":
             try:
                 return "graph", self._captured()
-            except RuntimeError:
-                torch.cuda.synchronize(self.device)
+            except CaptureError as error:
+                name = self.model.name
+                _log.info(f"{name}: no CUDA graph of its fill ({error}); filling by calls")
         return "eager", self._call

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gapfill.compute import full_precision
 from gapfill.types import REPORTED, Terms
 
 
@@ -119,7 +120,7 @@ def with_slope(critic: Callable[[Tensor], Tensor], pictures: Tensor) -> tuple[Te
     The slope can be differentiated again: penalties are made of it. R1 is its square (Mescheder et
     al. 2018). Full precision is kept since a penalty is the square of a sum of small gradients.
     """
-    with torch.autocast(pictures.device.type, enabled=False):
+    with full_precision(pictures.device):
         given = pictures.detach().float().requires_grad_()
         logits = critic(given)
         (slope,) = torch.autograd.grad(logits.sum(), given, create_graph=True)

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gapfill import ranks
-from gapfill.compute import aside, autocast, capture
+from gapfill.compute import CaptureError, aside, autocast, capture, fast_math, on
 from gapfill.errors import GapfillError, UsageError
-from gapfill.randomness import mix
+from gapfill.randomness import mix, seed_generators
 from gapfill.train.average import Average
 from gapfill.train.ledger import Losses
 from gapfill.train.schedule import factor
@@ -40,6 +40,7 @@ class Engine:
         settings: how to train.
         precision: `fp32` or `bf16`.
         mode: one of the three.
+        note: takes a line for the user, such as that a step cannot be captured.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Engine:
         settings: Training,
         precision: str,
         mode: str,
+        note: Callable[[str], None] | None = None,
     ) -> None:
         self.module = module
         self.updates = list(updates)
@@ -66,6 +68,8 @@ class Engine:
             for update in self.updates
         }
         self.captures = self.device.type == "cuda" and mode != "eager"
+        self._note = note or (lambda line: None)
+        self._stream: Any = torch.cuda.Stream(self.device) if self.captures else None
         self._made: dict[tuple[str, ...], _Captured | int] = {}
         self._share = torch.zeros((), device=self.device)
         if self.captures:
@@ -85,9 +89,17 @@ class Engine:
             self.average.decay = 1 - 1 / max(1.0, self.settings.ema * total)
 
     def step(self, step: int, batch: Batch) -> Losses:
-        """Make the training step number `step` (from 0); the losses stay on the device."""
-        torch.manual_seed(mix(self.settings.seed, "step", ranks.rank(), step))
-        self.module.train()
+        """Make the training step number `step` (from 0); the losses stay on the device.
+
+        Raises:
+            GapfillError: it cannot be captured, and a mode was asked for that captures it.
+        """
+        with on(self.device), fast_math(self.device, self.precision):
+            return self._step(step, batch)
+
+    def _step(self, step: int, batch: Batch) -> Losses:
+        seed = mix(self.settings.seed, "step", ranks.rank(), step)
+        seed_generators(seed, self.device)
         for (optimizer, group), rate in zip(self._groups(), self._rates, strict=True):
             span = self._spans[optimizer]
             place = min(max(step, span.start), span.stop - 1) - span.start
@@ -98,10 +110,15 @@ class Engine:
                 group["lr"] = now
         active = [update for update in self.updates if update.when(step, self.total)]
         share = 0.0 if self.average is None else self.average.share(step)
-        if not self.captures:
-            return self._make(active, batch, share)
-        self._share.fill_(share)
-        return self._replay(active, batch)
+        if self.captures:
+            self._share.fill_(share)
+            try:
+                return self._replay(active, batch)
+            except CaptureError as error:
+                self._give_up(error)
+                seed_generators(seed, self.device)
+        self.module.train()
+        return self._make(active, batch, share)
 
     def rate(self) -> float:
         """The largest learning rate, as it is now: before and after its phase, one is near zero."""
@@ -155,23 +172,36 @@ class Engine:
         """The step as a graph; its first times are calls, after which it is captured."""
         key = tuple(update.name for update in active)
         made = self._made.get(key, 0)
-        if isinstance(made, int) and made < _WARM:
+        if isinstance(made, _Captured):
+            return made(batch)
+        self.module.train()
+        if made < _WARM:
             self._made[key] = made + 1
-            with aside(self.device):
+            with aside(self._stream):
                 return self._make(active, batch, self._share)
-        if isinstance(made, int):
-            made = self._made[key] = _Captured(
-                batch, lambda own: self._make(active, own, self._share)
-            )
-        return made(batch)
+        captured = self._made[key] = _Captured(
+            batch, lambda own: self._make(active, own, self._share), self._stream
+        )
+        return captured(batch)
+
+    def _give_up(self, error: CaptureError) -> None:
+        """Go on by calls where the mode was left to us."""
+        what = f"the training step cannot be captured in a CUDA graph ({error})"
+        if self.settings.mode != "auto":
+            raise GapfillError(
+                f"--mode {self.mode} asked, but {what}. Use --mode eager."
+            ) from error
+        self._note(f"{what}; going on with --mode eager, which is slower.")
+        self.mode, self.captures = "eager", False
+        self._made.clear()
 
 
 class _Captured:
     """A step with inputs and results at fixed places, which is made again without being called."""
 
-    def __init__(self, batch: Batch, make: Callable[[Batch], Losses]) -> None:
+    def __init__(self, batch: Batch, make: Callable[[Batch], Losses], stream: Any) -> None:
         self.image, self.mask = batch.image.clone(), batch.mask.clone()
-        self.losses, self.replay = capture(lambda: make(Batch(self.image, self.mask)))
+        self.losses, self.replay = capture(lambda: make(Batch(self.image, self.mask)), stream)
 
     def __call__(self, batch: Batch) -> Losses:
         self.image.copy_(batch.image)
