@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import platform
-import resource
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from timing import best_seconds, forget_peak, peak, round_of
 
 import gapfill
 from gapfill.compare import evaluate
 from gapfill.compute import resolve_precision
+from gapfill.errors import UsageError
+from gapfill.ranks import resolve
 from gapfill.registry import model_class
 
 _YARDSTICKS: list[str] = []
@@ -58,9 +60,10 @@ def _matches(name: str, wanted: list[str]) -> bool:
 @pytest.fixture
 def device(device_name: str) -> torch.device:
     """The device; CUDA is skipped where there is none."""
-    if device_name == "cuda" and not torch.cuda.is_available():
-        pytest.skip("this PyTorch sees no CUDA device")
-    return torch.device(device_name)
+    try:
+        return resolve(device_name)
+    except UsageError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture
@@ -95,65 +98,46 @@ def _ceilings(device: torch.device) -> dict[str, float]:
     }
 
 
-def best_seconds(function: Callable[[], Any], device: torch.device, rounds: int = 10) -> float:
-    """The shortest of some calls, after two that warm up."""
-    timed = synchronised(function, device)
-    times = []
-    for _ in range(rounds + 2):
-        start = time.perf_counter()
-        timed()
-        times.append(time.perf_counter() - start)
-    return min(times[2:])
-
-
-def synchronised(function: Callable[[], Any], device: torch.device) -> Callable[[], None]:
-    """The function, ended only when the device has done what it was told."""
-
-    def timed() -> None:
-        function()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-    return timed
-
-
 @pytest.fixture
 def timed(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., float]:
-    """Times a function, synchronised and warmed up, and says how many images a second that is."""
+    """Times a function, warmed up, and says how many images a second that is.
+
+    A round is as many calls as are asked for, with one wait for the device; the seconds are those
+    of a call.
+    """
 
     def measure(
         function: Callable[[], Any],
         device: torch.device | None = None,
         images: int = 0,
         warm: int = 3,
+        calls: int = 1,
         **facts: Any,
     ) -> float:
         device = device or torch.device("cpu")
-        call = synchronised(function, device)
+        made = round_of(function, device, calls)
+        forget_peak(device)
         for _ in range(warm):
-            call()
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
+            made()
         start = time.perf_counter()
-        call()
+        made()
         once = max(time.perf_counter() - start, 1e-6)
         limit = float(request.config.getoption("--seconds") or 0)
-        benchmark.pedantic(call, rounds=int(min(50, max(3, limit / once))))
-        seconds = benchmark.stats.stats.median
-        benchmark.extra_info |= {"device": device.type, "peak_bytes": _peak(device), **facts}
+        benchmark.pedantic(made, rounds=int(min(50, max(3, limit / once))))
+        seconds = benchmark.stats.stats.median / calls
+        benchmark.extra_info |= {
+            "device": device.type,
+            "peak_bytes": peak(device),
+            "calls_a_round": calls,
+            "ms": 1000 * seconds,
+            **facts,
+        }
         if images:
             benchmark.extra_info["images"] = images
             benchmark.extra_info["images_per_second"] = round(images / seconds, 2)
         return seconds
 
     return measure
-
-
-def _peak(device: torch.device) -> int:
-    """The most memory that was in use: on a GPU by the test, on a CPU by the process so far."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 @pytest.fixture

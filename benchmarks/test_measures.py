@@ -35,6 +35,5 @@ def test_step(
     if deep == "convolutions":
         monkeypatch.setattr(products, "_pays", lambda *_: False)
     model = make(network, 64, device)
-    step, trainer = train_steps(model, steps_of, 64, device, "auto", "auto")
-    warm = 20 if trainer.engine.captures else 3
-    timed(step, device, steps_of, warm=warm, model=network, measures=f"gapfill, {deep}")
+    step, _, rounds = train_steps(model, steps_of, 64, device, "auto", "auto")
+    timed(step, device, steps_of, **rounds, model=network, measures=f"gapfill, {deep}")

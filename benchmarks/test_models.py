@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 import torch
 from counting import count, shares
+from timing import whole_blocks
 
 import gapfill
 from gapfill import Filler, masks
 from gapfill.compare import evaluate
+from gapfill.compute import autocast
 from gapfill.data import Stream
 from gapfill.data.faces import generate
 from gapfill.data.feed import MaskedBatches
@@ -38,8 +40,11 @@ def make(name: str, size: int, device: torch.device, **settings: Any) -> Inpaint
 
 def train_steps(
     model: Inpainter, batch: int, size: int, device: torch.device, precision: Any, mode: Any
-) -> tuple[Callable[[], Any], Trainer]:
-    """A function that makes one training step, feeding included, and who makes it."""
+) -> tuple[Callable[[], Any], Trainer, dict[str, int]]:
+    """A function that makes one training step, feeding included, who makes it, how it is timed.
+
+    Rounds are of whole blocks of batches; the warm-up ends after the last capture.
+    """
     source = open_source(Stream(generate(max(256, batch), size), batch), device)
     batches = MaskedBatches(source, "center", 0, device)
     settings = Training(steps=10**6, precision=precision, mode=mode)
@@ -48,7 +53,8 @@ def train_steps(
     except UsageError as error:
         pytest.skip(str(error))
     steps = trainer.stepper()
-    return lambda: next(steps), trainer
+    calls = whole_blocks(source.ahead, device)
+    return lambda: next(steps), trainer, {"calls": calls, "warm": 1 if calls > 1 else 3}
 
 
 def test_forward(
@@ -87,7 +93,7 @@ def test_forward(
         parameters=evaluate.count_parameters(model),
     )
     known = images.float() / 127.5 - 1
-    with torch.no_grad():
+    with torch.no_grad(), autocast(device, precision):
         work = count(lambda: model.fill(known, holes))
     request.getfixturevalue("benchmark").extra_info |= shares(work, seconds, ceilings(device)) | {
         "macs": work.flops // 2 // batch
@@ -107,20 +113,21 @@ def test_training_step(
     """One step of the trainer: feeding, every update, averaged weights."""
     size = request.config.getoption("--bench-size")
     model = make(learned, size, device)
-    step, trainer = train_steps(model, steps_of, size, device, precision, mode)
+    step, trainer, rounds = train_steps(model, steps_of, size, device, precision, mode)
     if mode == "auto" and trainer.engine.mode in request.config.getoption("--modes"):
         pytest.skip(f"the best mode here is {trainer.engine.mode}, which is timed too")
     seconds = timed(
         step,
         device,
         steps_of,
-        warm=20 if trainer.engine.captures else 3,
+        **rounds,
         model=learned,
         precision=precision,
         mode=trainer.engine.mode,
         parameters=evaluate.count_parameters(model),
     )
-    eager, _ = train_steps(make(learned, size, device), steps_of, size, device, precision, "eager")
+    model = make(learned, size, device)
+    eager, *_ = train_steps(model, steps_of, size, device, precision, "eager")
     eager()
     request.getfixturevalue("benchmark").extra_info |= shares(
         count(eager), seconds, ceilings(device)
@@ -141,12 +148,13 @@ def test_scaling(timed: Any, request: Any, device: torch.device, what: str, valu
     setting = {"batch": 64, "width": 64, "size": 64} | {what: value}
     width = {"width": setting["width"], "critic_width": setting["width"]}
     model = make("dcgan", setting["size"], device, **width)
-    step, trainer = train_steps(model, setting["batch"], setting["size"], device, "auto", "auto")
+    batch, side = setting["batch"], setting["size"]
+    step, trainer, rounds = train_steps(model, batch, side, device, "auto", "auto")
     timed(
         step,
         device,
-        setting["batch"],
-        warm=20 if trainer.engine.captures else 2,
+        batch,
+        **rounds,
         scaled=what,
         value=value,
         precision=trainer.engine.precision,
@@ -161,7 +169,7 @@ def test_papers_experiment(benchmark: Any, learned: str, device: torch.device) -
     table = generate(10_000)
     model = make(learned, 64, device)
     benchmark.pedantic(
-        lambda: model.fit(Stream(table, 64), epochs=25, quiet=True, device=device.type),
+        lambda: model.fit(Stream(table, 64), epochs=25, quiet=True, device=str(device)),
         rounds=1,
     )
     cost = model.training_cost or {}

@@ -1,7 +1,8 @@
 """The loop that tutorials write: the measure of what gapfill saves.
 
-A DataLoader whose workers decode JPEGs in every epoch, float32, PyTorch's calls, two optimisers,
-the losses fetched at every step. The networks and the batch are gapfill's own.
+A DataLoader whose workers decode JPEGs in every epoch, float32 with PyTorch's defaults (which on
+CUDA are TF32 in convolutions), PyTorch's calls, two optimisers, the losses fetched at every step.
+The networks and the batch are gapfill's own.
 """
 
 from __future__ import annotations

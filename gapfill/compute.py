@@ -58,9 +58,13 @@ def fast_math(device: torch.device, precision: str) -> Iterator[None]:
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
     """Float32 that is float32 inside the block, neither bf16 nor TF32, whatever is around it."""
-    exact = _tf32(False) if device.type == "cuda" else nullcontext()
-    with torch.autocast(device.type, enabled=False), exact:
+    with torch.autocast(device.type, enabled=False), true_float32(device):
         yield
+
+
+def true_float32(device: torch.device) -> AbstractContextManager[object]:
+    """Without TF32 inside the block, where cuDNN's convolutions have it unless they are told."""
+    return _tf32(False) if device.type == "cuda" else nullcontext()
 
 
 @contextmanager

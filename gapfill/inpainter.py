@@ -15,6 +15,7 @@ from gapfill import checkpoint, fitting
 from gapfill._version import __version__
 from gapfill.about import About
 from gapfill.card import leaving_out
+from gapfill.compute import true_float32
 from gapfill.config import plain
 from gapfill.data.seen import Seen
 from gapfill.data.stream import check_images, to_network
@@ -161,7 +162,7 @@ class Inpainter(nn.Module, ABC):
         mask = check_mask(mask, image)
         self.require_training()
         filled, count = [], max(1, _PIXELS // (height * width))
-        with evaluating(self):
+        with evaluating(self), true_float32(self.device):
             for start in range(0, len(image), count):
                 part = slice(start, start + count)
                 pictures, holes = image[part].to(self.device), mask[part].to(self.device)
