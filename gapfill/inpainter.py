@@ -48,7 +48,7 @@ class Inpainter(nn.Module, ABC):
     multiple: int | None = None
     """Sides it takes: any multiple of this; None means `config.size` alone. Where that depends on
     settings, `__init__` says it for the one model."""
-    watched: ClassVar[int | None] = None
+    watched: ClassVar[int | None] = 2000
     """How many validation pictures a run is watched on, fewer where a fill is slow; None: all."""
     by_lpips: ClassVar[bool] = False
     """Whether the best weights of a run are chosen with LPIPS among the scores, where its network

@@ -46,13 +46,15 @@ class Watcher:
     def __call__(self, model: Any, step: int) -> dict[str, float]:
         """The scores of an inpainter's weights after `step`; "score" is what it is chosen by."""
         model.trained = True
+        # On a GPU they stay where the model is, and only means come back.
+        device = model.device if model.device.type == "cuda" else torch.device("cpu")
+        self.pictures, self.masks = self.pictures.to(device), self.masks.to(device)
         filled = model.inpaint(self.pictures, self.masks)
-        scores = {
-            key: float(metrics.METRICS[key].function(filled, self.pictures, self.masks).mean())
-            for key in _SCORES
-        }
+        found = metrics.score(filled, self.pictures, self.masks, _SCORES)
         if self.lpips is not None:
-            scores["lpips"] = float(self.lpips(filled, self.pictures).mean())
+            found["lpips"] = self.lpips(filled, self.pictures)
+        means = torch.stack([values.mean() for values in found.values()]).tolist()
+        scores = dict(zip(found, means, strict=True))
         if self.folder is not None and step:
             path = self.folder / "samples" / f"step-{step:07d}.png"
             write_samples(path, filled, self.pictures, self.masks)
@@ -61,9 +63,9 @@ class Watcher:
 
 def write_samples(path: Path, filled: Tensor, real: Tensor, mask: Tensor, count: int = 8) -> None:
     """Write a sheet of rows "corrupted, filled, real" as PNG."""
-    shown = slice(0, count)
-    broken = torch.where(mask[shown].bool(), torch.tensor(200, dtype=torch.uint8), real[shown])
-    rows = torch.cat([broken, filled[shown], real[shown]], dim=3)
+    filled, real, mask = (each[:count].cpu() for each in (filled, real, mask))
+    broken = torch.where(mask.bool(), torch.tensor(200, dtype=torch.uint8), real)
+    rows = torch.cat([broken, filled, real], dim=3)
     sheet = torch.cat(list(rows), dim=1).permute(1, 2, 0).contiguous().numpy()
     picture = Image.fromarray(sheet)
     buffer = BytesIO()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gapfill import metrics
 from gapfill.errors import UsageError
@@ -202,6 +203,69 @@ def test_ratios_stay_finite_where_there_is_nothing_to_compare():
     assert metrics.sharpness(flat(9), flat(9), whole).item() == 1
     assert metrics.sharpness(flat(9), flat(200), dot).item() == 1
     assert metrics.seam(flat(9), flat(200), whole).item() == 1
+
+
+class Wide(TorchDispatchMode):
+    """Notes the sizes of float64 results."""
+
+    def __init__(self):
+        super().__init__()
+        self.largest = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        if isinstance(found, torch.Tensor) and found.dtype == torch.float64:
+            self.largest = max(self.largest, found.numel())
+        return found
+
+
+@pytest.mark.parametrize("key", ["hole_psnr", "psnr", "hole_l1", "l1", "sharpness", "seam"])
+@pytest.mark.parametrize("size", [64, 272])
+def test_whole_numbers_need_no_maps_in_float64_and_are_as_exact(key, size):
+    """Rows of 272 black pixels against white ones are longer than what float32 adds exactly."""
+    torch.manual_seed(0)
+    filled, real = torch.randint(0, 256, (2, 5, 3, size, size), dtype=torch.uint8).unbind(0)
+    filled[0], real[0] = 0, 255
+    mask = draw("brush", range(5), size)
+    with Wide() as wide:
+        found = METRICS[key].function(filled, real, mask)
+    assert wide.largest <= 5 * 3 * size
+    double = {"filled": filled.double(), "real": real.double(), "hole": mask.bool()}
+    assert (found - in_float64(key, **double)).abs().max() < 1e-6
+
+
+def in_float64(key, filled, real, hole):
+    """The same from whole maps in float64."""
+    apart = filled - real
+    where = hole.expand_as(apart) if key.startswith("hole") else torch.ones_like(apart).bool()
+    if key.endswith("l1"):
+        return torch.stack([a[w].abs().mean() for a, w in zip(apart, where, strict=True)]) / 255
+    if key.endswith("psnr"):
+        errors = [a[w].square().mean() for a, w in zip(apart, where, strict=True)]
+        return 10 * torch.log10(255**2 / torch.stack(errors))
+    square = key == "sharpness"
+    means = []
+    for image in (filled, real):
+        sums, count = 0, 0
+        for axis in (3, 2):
+            first, second = (
+                hole.narrow(axis, 0, hole.shape[axis] - 1),
+                hole.narrow(axis, 1, hole.shape[axis] - 1),
+            )
+            pairs = first & second if square else first ^ second
+            jump = image.diff(dim=axis)
+            jump = jump.square() if square else jump.abs()
+            sums = sums + (jump * pairs).sum((1, 2, 3))
+            count = count + 3 * pairs.sum((1, 2, 3))
+        means.append(sums / count + (1 / 6 if square else 1 / 3))
+    return means[0] / means[1]
+
+
+def test_some_metrics_alone_are_those_of_all():
+    filled, real, mask = pictures()
+    every, some = score(filled, real, mask), score(filled, real, mask, ["l1", "hole_psnr"])
+    assert list(some) == ["hole_psnr", "l1"]
+    assert all(torch.equal(some[key], every[key]) for key in some)
 
 
 def test_each_picture_is_scored_alone(monkeypatch):

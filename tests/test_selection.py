@@ -5,7 +5,7 @@ import torch
 from common import message
 
 import gapfill
-from gapfill import metrics, registry, trunks
+from gapfill import fitting, metrics, registry, trunks
 from gapfill.data.faces import generate
 from gapfill.metrics import perceptual
 from gapfill.report import tables
@@ -123,6 +123,46 @@ def test_a_watcher_scores_lpips_where_it_is_given_one():
     seeing = Watcher(FACES[:4], "center", 0, None, lambda filled, real: torch.full((4,), 0.25))
     scores = seeing(model, 0)
     assert (scores["lpips"], scores["score"]) == (0.25, -0.25)
+
+
+def test_a_watcher_brings_its_pictures_to_a_gpu_once(monkeypatch):
+    class Model:
+        device = torch.device("cuda:1")
+
+        def inpaint(self, pictures, mask):
+            return pictures.roll(1, 0)
+
+        def selection(self, scores):
+            return scores["hole_psnr"]
+
+    sent, copies = [], {}
+
+    def to(tensor, device):
+        if copies.get(id(tensor)) != device:
+            sent.append((tuple(tensor.shape), device))
+        copies[id(tensor)] = device
+        return tensor
+
+    watcher = Watcher(FACES[:4], "center", 0, None)
+    monkeypatch.setattr(metrics, "score", lambda *given: {"hole_psnr": torch.zeros(4).double()})
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    for _ in range(2):
+        watcher(Model(), 0)
+    there = Model.device
+    assert sent == [(tuple(FACES[:4].shape), there), ((4, 1, *FACES.shape[2:]), there)]
+
+
+def test_a_look_takes_two_thousand_pictures_at_most(monkeypatch):
+    class LookedError(Exception):
+        pass
+
+    def look(pictures, *more):
+        raise LookedError(len(pictures))
+
+    monkeypatch.setattr(fitting, "Watcher", look)
+    many = FACES[:1].expand(2001, -1, -1, -1)
+    with pytest.raises(LookedError, match="2000"):
+        created("cnn").fit([FACES[:4]], val=many, **TRAIN)
 
 
 def test_the_report_names_the_rules_and_who_went_by_which():

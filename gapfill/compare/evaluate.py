@@ -22,7 +22,11 @@ LPIPS = {"key": "lpips", "title": "LPIPS", "unit": "", "better": "lower", "digit
 
 
 def score(
-    filled: Tensor, real: Tensor, masks: Tensor, perceptual: Callable[..., Tensor] | None
+    filled: Tensor,
+    real: Tensor,
+    masks: Tensor,
+    perceptual: Callable[..., Tensor] | None,
+    device: torch.device | None = None,
 ) -> dict[str, Tensor]:
     """Every metric of every picture, float64 [N] by the metric's key.
 
@@ -31,8 +35,9 @@ def score(
         real: uint8 [N, 3, H, W].
         masks: [N, 1, H, W], 1 = missing.
         perceptual: LPIPS, or None where its weights are not on this machine.
+        device: where to compute; without it where the pictures are.
     """
-    scores = metrics.score(filled, real, masks)
+    scores = metrics.score(filled, real, masks, device=device)
     if perceptual is not None:
         scores["lpips"] = perceptual(filled, real).double().cpu()
     return scores

@@ -44,6 +44,7 @@ class Bench:
         shown: the numbers of the examples, evenly spaced.
         perceptual: LPIPS, or None where its weights are not on this machine.
         sets: distances of sets of pictures from the real test pictures.
+        device: where fills are scored.
         given: the pictures that another program filled, by contestant and kind of mask.
         kept: what was measured before.
         digests: of the masks, by kind.
@@ -56,6 +57,8 @@ class Bench:
         self.first = plan.kinds[0]
         self.shown = torch.linspace(0, count - 1, min(_EXAMPLES, count)).round().long().unique()
         self.perceptual, self.sets, self.kept = perceptual, sets, kept
+        device = ranks.resolve(plan.training.device)
+        self.device = device if device.type == "cuda" else torch.device("cpu")
         self.digests = {kind: masks.digest(bank) for kind, bank in self.banks.items()}
         self.given = {
             entry.label: elsewhere.load(entry.pictures, plan.test, self.banks)
@@ -179,7 +182,7 @@ def _measured(
 
 def _scored(filled: Tensor, bench: Bench, kind: str) -> dict[str, Any]:
     """Every score of the fills under a kind of mask, and those fills that the report shows."""
-    scores = evaluate.score(filled, bench.real, bench.banks[kind], bench.perceptual)
+    scores = evaluate.score(filled, bench.real, bench.banks[kind], bench.perceptual, bench.device)
     return {
         "scores": scores,
         "sets": bench.sets.of(filled),
