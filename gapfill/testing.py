@@ -1,5 +1,7 @@
 """The contract of an inpainter as checks that anyone can run on their own model.
 
+With pytest::
+
     import pytest, gapfill.testing
 
     @pytest.mark.parametrize("check", gapfill.testing.CHECKS, ids=lambda check: check.__name__)
