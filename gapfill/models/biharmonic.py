@@ -40,16 +40,14 @@ class Biharmonic(Inpainter):
     def lacking(cls) -> str:
         """scikit-image, which is an extra."""
         there = importlib.util.find_spec("skimage") is not None
-        return "" if there else 'scikit-image: pip install "gapfill[classical]"'
+        return "" if there else "scikit-image: pip install scikit-image"
 
     def fill(self, known: Tensor, mask: Tensor) -> Tensor:
         """Solve one linear system a picture, on the CPU."""
         try:
             from skimage.restoration import inpaint_biharmonic
         except ImportError as error:
-            raise GapfillError(
-                'biharmonic needs scikit-image: pip install "gapfill[classical]"'
-            ) from error
+            raise GapfillError("biharmonic needs scikit-image: pip install scikit-image") from error
         pictures = known.permute(0, 2, 3, 1).cpu().double().numpy()
         holes = mask[:, 0].bool().cpu().numpy()
         filled = [

@@ -18,7 +18,7 @@ from gapfill.types import Batch, Terms, Update
 
 @register("unet")
 class UNet(Perceptive):
-    """U-Net, reconstruction only: the strong deterministic baseline, over any timm encoder.
+    """U-Net over any timm encoder: the strong deterministic baseline, sharpened by LPIPS.
 
     Source: Ronneberger et al. 2015 for the shape; residual blocks and self-attention at an eighth
     of the side as diffusion models have them (Ho et al. 2020), with BatchNorm. The recipe is ours:
