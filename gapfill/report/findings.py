@@ -111,8 +111,8 @@ def caveats(results: dict[str, Any], kind: str) -> list[str]:
     looked = [model["label"] for model in learned if (model["config"] or {}).get("perceptual")]
     if looked:
         said.append(
-            f"{listing(looked)} had a perceptual distance in the training loss (`perceptual`): "
-            "a low LPIPS is in part what was asked for."
+            f"{listing(looked)} had a perceptual distance in the training loss (its setting "
+            "perceptual): a low LPIPS is in part what was asked for."
         )
     if len(learned) > 1 and max(len(model["runs"]) for model in learned) == 1:
         said.append("Each model was trained once; another seed could change close places.")
