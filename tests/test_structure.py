@@ -40,7 +40,7 @@ def module_of(path):
 class WithoutTypes(ast.NodeTransformer):
     """Leaves out what is imported for annotations alone, and never runs."""
 
-    def visit_If(self, node):  # noqa: N802, ast's own name
+    def visit_If(self, node):
         return None if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
 
 
