@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from functools import partial
 
 from gapfill import console
 
@@ -29,6 +31,7 @@ def run(options: argparse.Namespace) -> None:
     from gapfill.cache import cache_folder
     from gapfill.compare import evaluate
     from gapfill.compute import resolve_precision
+    from gapfill.metrics.features import find_inception
 
     if options.fetch_lpips:
         for name in trunks.TRUNKS:
@@ -42,7 +45,8 @@ def run(options: argparse.Namespace) -> None:
     facts["lacking"] = facts["lacking"] or "nothing"
     facts["cache"] = str(cache_folder())
     facts["lpips"] = metrics.load_lpips("cpu")[1] or "ready"
-    facts |= {name: _where(name) for name in trunks.TRUNKS}
+    facts |= {name: _where(partial(trunks.find, name)) for name in trunks.TRUNKS}
+    facts["inception"] = _where(find_inception)
     if options.json:
         console.write_json(options.json, facts)
         return
@@ -51,12 +55,12 @@ def run(options: argparse.Namespace) -> None:
         console.show(f"{key:<{width}}  {value}")
 
 
-def _where(trunk: str) -> str:
-    """Where a trunk was found, or why it was not."""
+def _where(find: Callable[[], tuple[object, object]]) -> str:
+    """Where a frozen network was found, or why it was not."""
     from gapfill import trunks
 
     try:
-        return f"from {trunks.find(trunk)[1]}"
+        return f"from {find()[1]}"
     except trunks.NoTrunkError as error:
         return str(error)
 
