@@ -99,15 +99,15 @@ def add_data(parser: argparse.ArgumentParser, learning: bool = True) -> None:
     )
 
 
-def add_test(parser: argparse.ArgumentParser) -> None:
-    """Other test pictures."""
-    parser.add_argument("--test", metavar="PATH", help="score on these pictures instead")
+def add_test(parser: argparse.ArgumentParser, what: str = "score on") -> None:
+    """Other test pictures, and what is done with them."""
+    parser.add_argument("--test", metavar="PATH", help=f"{what} these pictures instead")
 
 
-def add_masks(parser: argparse.ArgumentParser) -> None:
-    """The kinds of masks to score under."""
+def add_masks(parser: argparse.ArgumentParser, what: str = "score under") -> None:
+    """The kinds of masks, and what is done with them."""
     parser.add_argument(
-        "--masks", nargs="+", metavar="MASK", help="score under each of these (default: center)"
+        "--masks", nargs="+", metavar="MASK", help=f"{what} each of these (default: center)"
     )
     add_invert_mask(parser)
 

@@ -13,8 +13,8 @@ NAME, HELP = "bank", "write test pictures, masks and holes for other programs to
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
     console.add_data(parser, learning=False)
-    console.add_test(parser)
-    console.add_masks(parser)
+    console.add_test(parser, "write")
+    console.add_masks(parser, "write holes of")
     parser.add_argument("--out", metavar="DIR", required=True, help="the folder to write")
     console.add_common(parser)
 

@@ -14,7 +14,11 @@ NAME, HELP = "fill", "fill the holes of a picture, or of a folder, with a saved 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
-    parser.add_argument("model", help="a folder of a saved model, or a name that needs no training")
+    parser.add_argument(
+        "model",
+        help="a folder of a saved model, a name that needs no training, or NAME@TAG, weights that "
+        "come with gapfill (see `gapfill list --pretrained`)",
+    )
     parser.add_argument("photo", help="any picture, or a folder of them")
     parser.add_argument("mask", nargs="?", help="the same as --mask")
     parser.add_argument(

@@ -44,8 +44,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=["paper"],
         metavar="MODEL",
         help=f"names, wildcards such as '*gan', groups ({', '.join(GROUPS)}), recipes (.yaml), "
-        "folders of saved models, or pictures:FOLDER, which another program filled (see `gapfill "
-        "bank`); the mean picture and Telea stand in every table",
+        "NAME@TAG, weights that come with gapfill, folders of saved models, or pictures:FOLDER, "
+        "which another program filled (see `gapfill bank`); the mean picture and Telea "
+        "stand in every table",
     )
     console.add_data(parser)
     console.add_test(parser)
