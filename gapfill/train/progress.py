@@ -90,9 +90,11 @@ class Progress:
         if made > _PACE and self._tenth():
             self._behind()
 
-    def losses(self, values: Mapping[str, Any]) -> None:
-        """The newest losses, which the bar shows."""
-        self._bar.set_postfix(dict(values) | self._found())
+    def losses(self, line: Mapping[str, Any]) -> None:
+        """A line of the log came; the bar shows the total loss of each update in it."""
+        found = {key.removesuffix("/loss"): line[key] for key in line if key.endswith("/loss")}
+        shown = {key: f"{value:.3f}" for key, value in found.items()}
+        self._bar.set_postfix(shown | self._found())
 
     def look(self, step: int, scores: Mapping[str, float], best: bool) -> None:
         """The validation pictures were scored."""

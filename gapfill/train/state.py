@@ -106,3 +106,14 @@ def _shapes(weights: Mapping[str, Any]) -> dict[str, tuple[torch.Size, torch.dty
         name: (value.shape, value.dtype) if isinstance(value, Tensor) else None
         for name, value in weights.items()
     }
+
+
+def clone(value: Any) -> Any:
+    """A deep copy of nested tensors."""
+    if isinstance(value, Saved):
+        return Saved(**clone(vars(value)))
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, Mapping):
+        return {key: clone(item) for key, item in value.items()}
+    return type(value)(map(clone, value)) if isinstance(value, list | tuple) else value

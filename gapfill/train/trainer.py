@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -21,18 +18,17 @@ from gapfill import ranks
 from gapfill.compute import fast_math, resolve_precision
 from gapfill.errors import GapfillError, UsageError
 from gapfill.randomness import kept, mix, seeded
+from gapfill.train.budget import rehearse
 from gapfill.train.engine import Engine, resolve_mode
 from gapfill.train.folder import RunFolder, differing
 from gapfill.train.ledger import Ledger
 from gapfill.train.progress import Progress
 from gapfill.train.settings import DEFAULT_EPOCHS, MOST_STEPS, Training, seconds
 from gapfill.train.signals import InterruptedRun, Signals
-from gapfill.train.state import Saved, misfit
+from gapfill.train.state import Saved, clone, misfit
 from gapfill.types import Batch, Update
 
-_GROUP = 5  # steps that are timed together, so that an update of every fifth step has its share
 _GRACE = 0.5  # seconds for a signal to arrive after a loader's workers had it
-_PLACES = 50  # in a run, at which it is looked for phases, whose steps may cost differently
 
 
 class DivergedError(GapfillError):
@@ -96,7 +92,7 @@ class Trainer:
         self._ledger = Ledger()
         self._folder = RunFolder(folder, self.note) if folder and ranks.rank() == 0 else None
         ranks.broadcast(module)
-        self._initial = _clone(dict(module.state_dict()))
+        self._initial = clone(dict(module.state_dict()))
         precision = resolve_precision(settings.precision, self.device)
         mode = resolve_mode(settings.mode, self.device, updates)
         self.engine = Engine(module, updates, settings, precision, mode)
@@ -149,7 +145,7 @@ class Trainer:
                     stopping = ranks.anyone(signals.caught is not None)
                     pause = end % self.settings.log_every == 0 or end in marks or end == total
                     if pause or stopping:
-                        progress.losses(_losses(self._flush()))
+                        progress.losses(self._flush())
                     if end in marks:
                         self._score(end, progress)
                     due = pause and time.perf_counter() - saved >= self.settings.save_seconds
@@ -272,46 +268,14 @@ class Trainer:
 
     def _rehearse(self, budget: float) -> tuple[int, int]:
         """How many steps and looks fit in `budget` seconds, by timing some and undoing them."""
-        before = _clone(self._state())
+        before = clone(self._state())
         try:
-            return self._timed(budget)
+            look = None if self._watch is None else partial(self._watch, self._averaged, 0)
+            looks = self.settings.watch
+            return rehearse(budget, self.engine, self._step, look, looks, self.device)
         finally:
             self._ledger.clear()
             self._restore(before)
-
-    def _timed(self, budget: float) -> tuple[int, int]:
-        self.engine.prepare(_PLACES * 1200)
-        phases: dict[tuple[bool, ...], list[int]] = {}
-        for first in range(0, self.engine.total, 1200):
-            phases.setdefault(self.engine.turns(first, _GROUP), []).append(first)
-        data = itertools.count()
-        times = [(self._time_steps(places[-1], data), len(places)) for places in phases.values()]
-        typical = sum(each * count for each, count in times) / _PLACES
-        looking, looks = 0.0, 0
-        if self._watch is not None:
-            start = time.perf_counter()
-            self._watch(self._averaged, 0)
-            looking = time.perf_counter() - start
-            # A look must not cost more than it tells: a tenth of a short budget, and at least two.
-            looks = max(2, min(self.settings.watch, int(0.1 * budget / looking)))
-        steps = int(max(budget - looks * looking, budget / 2) / typical)
-        return min(max(1, steps), MOST_STEPS), looks
-
-    def _time_steps(self, first: int, data: Iterator[int]) -> float:
-        """Seconds of a step from `first` on: the middle of three groups, after a warm-up.
-
-        The batches are those of the numbers in `data`: a late one may cost all before it.
-        """
-        warm = 4 if self.engine.captures else 1
-        groups = []
-        for start in range(first, first + (warm + 3) * _GROUP, _GROUP):
-            begin = time.perf_counter()
-            for step in range(start, start + _GROUP):
-                self._step(step, next(data))
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
-            groups.append((time.perf_counter() - begin) / _GROUP)
-        return statistics.median(groups[warm:])
 
     def _watch_steps(self, total: int, looks: int) -> set[int]:
         if self._watch is None:
@@ -340,7 +304,7 @@ class Trainer:
             progress.look(step, scores, better)
             if better:
                 self._best = scores["score"]
-                self._best_weights = _clone(dict(self._averaged.state_dict()))
+                self._best_weights = clone(dict(self._averaged.state_dict()))
         self.module.train()
 
     def _record(self, line: dict[str, Any]) -> None:
@@ -430,20 +394,3 @@ class Trainer:
         if not diverged:
             ranks.broadcast(self.module)
         self.module.eval()
-
-
-def _clone(value: Any) -> Any:
-    """A deep copy of nested tensors."""
-    if isinstance(value, Saved):
-        return Saved(**_clone(vars(value)))
-    if isinstance(value, Tensor):
-        return value.detach().clone()
-    if isinstance(value, Mapping):
-        return {key: _clone(item) for key, item in value.items()}
-    return type(value)(map(_clone, value)) if isinstance(value, list | tuple) else value
-
-
-def _losses(line: Mapping[str, Any]) -> dict[str, str]:
-    """The total loss of each update, for the progress bar."""
-    found = {key.removesuffix("/loss"): line[key] for key in line if key.endswith("/loss")}
-    return {key: f"{value:.3f}" for key, value in found.items()}

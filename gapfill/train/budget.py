@@ -1,0 +1,80 @@
+"""How many steps fit in a budget of time: found by making some."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+
+from gapfill.train.engine import Engine
+from gapfill.train.settings import MOST_STEPS
+
+_GROUP = 5  # steps that are timed together, so that an update of every fifth step has its share
+_PLACES = 50  # in a run, at which it is looked for phases, whose steps may cost differently
+_LENGTH = 1200  # steps from one place to the next, in the run that is only rehearsed
+
+
+def rehearse(
+    budget: float,
+    engine: Engine,
+    step: Callable[[int, int], None],
+    look: Callable[[], object] | None,
+    looks: int,
+    device: torch.device,
+) -> tuple[int, int]:
+    """How many steps and looks fit; the steps that are made to find out are for the caller to undo.
+
+    Args:
+        budget: seconds.
+        engine: prepared here for a run that is long enough to have all its phases.
+        step: makes a step, with the batch of another number.
+        look: scores the weights on the validation pictures, if anybody watches.
+        looks: how many looks there may be at most.
+        device: where the steps run.
+    """
+    engine.prepare(_PLACES * _LENGTH)
+    phases: dict[tuple[bool, ...], list[int]] = {}
+    for first in range(0, engine.total, _LENGTH):
+        phases.setdefault(engine.turns(first, _GROUP), []).append(first)
+    data = itertools.count()
+    timed = [
+        (_time_steps(places[-1], data, step, 4 if engine.captures else 1, device), len(places))
+        for places in phases.values()
+    ]
+    typical = sum(each * count for each, count in timed) / _PLACES
+    looking = 0.0
+    if look is None:
+        looks = 0
+    else:
+        start = time.perf_counter()
+        look()
+        looking = time.perf_counter() - start
+        # A look must not cost more than it tells: a tenth of a short budget, and at least two.
+        looks = max(2, min(looks, int(0.1 * budget / looking)))
+    steps = int(max(budget - looks * looking, budget / 2) / typical)
+    return min(max(1, steps), MOST_STEPS), looks
+
+
+def _time_steps(
+    first: int,
+    data: Iterator[int],
+    step: Callable[[int, int], None],
+    warm: int,
+    device: torch.device,
+) -> float:
+    """Seconds of a step from `first` on: the middle of three groups, after `warm` others.
+
+    The batches are those of the numbers in `data`: a late one may cost all before it.
+    """
+    groups = []
+    for start in range(first, first + (warm + 3) * _GROUP, _GROUP):
+        begin = time.perf_counter()
+        for number in range(start, start + _GROUP):
+            step(number, next(data))
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        groups.append((time.perf_counter() - begin) / _GROUP)
+    return statistics.median(groups[warm:])
