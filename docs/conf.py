@@ -46,6 +46,7 @@ CONTENTS = """
 :caption: Use
 docs/quickstart
 docs/photos
+docs/demo
 docs/models
 docs/results
 docs/gallery
