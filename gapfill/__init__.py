@@ -57,7 +57,18 @@ __all__ = [
 
 
 # Folders and files that people reach for without importing them first.
-_MODULES = ("data", "losses", "masks", "metrics", "nets", "pictures", "report", "testing", "train")
+_MODULES = (
+    "data",
+    "loggers",
+    "losses",
+    "masks",
+    "metrics",
+    "nets",
+    "pictures",
+    "report",
+    "testing",
+    "train",
+)
 
 
 def __getattr__(name: str) -> Any:

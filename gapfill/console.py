@@ -17,6 +17,8 @@ from typing import Any, NoReturn, TextIO
 from gapfill._version import __version__
 from gapfill.errors import GapfillError, one_line
 
+LOGGERS = ("tensorboard",)
+
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
     """Shows the defaults that there are and that the text does not tell itself."""
@@ -72,6 +74,9 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         help="no mirrored pictures in training: for digits, text, medical pictures",
     )
     parser.add_argument("--batch-size", type=int, metavar="N", help="pictures a step (default: 64)")
+    parser.add_argument(
+        "--logger", choices=LOGGERS, help="write losses, scores and samples for TensorBoard too"
+    )
     parser.add_argument("--log", metavar="FILE", help="keep the notes and the progress there too")
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,10 +22,24 @@ from gapfill.randomness import mix, seeded
 from gapfill.reading.regular import expand
 from gapfill.train import Trainer, Training
 from gapfill.train.signals import Signals
+from gapfill.types import Look
 from gapfill.watcher import Watcher
 
 if TYPE_CHECKING:
     from gapfill.inpainter import Inpainter
+
+
+class Hooks(NamedTuple):
+    """What is called with each line of the log and at each look, if anything."""
+
+    log: Callable[[dict[str, Any]], object] | None = None
+    look: Callable[[Look], object] | None = None
+
+    def check(self) -> None:
+        """Raise UsageError for what cannot be called."""
+        for name, hook in self._asdict().items():
+            if hook is not None and not callable(hook):
+                raise UsageError(f"on_{name} must be a function; got {type(hook).__name__}.")
 
 
 def fit(
@@ -36,10 +50,12 @@ def fit(
     out: str | Path | None,
     quiet: bool,
     data: str,
+    hooks: Hooks,
     training: Mapping[str, Any],
 ) -> None:
     """Train the model in place: `Inpainter.fit`, which says what the arguments are."""
     settings = _settings(model, training)
+    hooks.check()
     folder = expand(out) if out is not None else None
     if folder is not None:
         checkpoint.check_folder(folder)
@@ -53,7 +69,7 @@ def fit(
                 "Call .float() first."
             )
         with Signals() as signals:  # before a loader's workers begin, which inherit what is done
-            _optimise(model, loader, settings, mask, val, folder, quiet, signals)
+            _optimise(model, loader, settings, mask, val, folder, quiet, hooks, signals)
     if folder is not None and ranks.rank() == 0:
         model.save(folder / "model", data, overwrite=True)
 
@@ -112,6 +128,7 @@ def _optimise(
     val: Any,
     folder: Path | None,
     quiet: bool,
+    hooks: Hooks,
     signals: Signals,
 ) -> None:
     """`fit`, for a model that has updates."""
@@ -137,6 +154,14 @@ def _optimise(
         lpips, missing = metrics.load_lpips(device)
     if missing:
         raise UsageError(f"LPIPS, by which a '{model.name}' is chosen: {missing}.")
+    watcher = None
+    if val is not None:
+        watcher = Watcher(val[: model.watched], mask, settings.seed, folder, lpips)
+
+    def on_look(step: int, scores: dict[str, float], best: bool) -> None:
+        if hooks.look is not None and watcher is not None:
+            hooks.look(Look(step, scores, best, watcher.samples))
+
     trainer = Trainer(
         model,
         model.updates(),
@@ -146,9 +171,9 @@ def _optimise(
         folder=folder,
         identity=identity,
         skip=source.batch if isinstance(source, Replay) else None,
-        watch=None
-        if val is None
-        else Watcher(val[: model.watched], mask, settings.seed, folder, lpips),
+        watch=watcher,
+        on_log=hooks.log,
+        on_look=on_look,
         title=model.name,
         quiet=quiet,
     )

@@ -23,7 +23,7 @@ from gapfill.errors import UsageError
 from gapfill.masks.given import check_mask
 from gapfill.randomness import filling, keys, mix, seeded
 from gapfill.reading.regular import expand
-from gapfill.types import Batch, Update
+from gapfill.types import Batch, Look, Update
 
 _PIXELS = 2**20  # that are filled together: 256 pictures of 64×64
 
@@ -248,6 +248,8 @@ class Inpainter(nn.Module, ABC):
         out: str | Path | None = None,
         quiet: bool = False,
         data: str = "",
+        on_log: Callable[[dict[str, Any]], object] | None = None,
+        on_look: Callable[[Look], object] | None = None,
         **training: Any,
     ) -> Self:
         """Train on pictures and return self, with the history in `history`.
@@ -264,13 +266,20 @@ class Inpainter(nn.Module, ABC):
                 continues there.
             quiet: no progress bar.
             data: what it is trained on and under which terms, kept with the weights in `out`.
+            on_log: called with each line of the log: the `step`, the mean of each loss since the
+                line before, such as `generator/l1`, and `lr`.
+            on_look: called with a `gapfill.types.Look` each time that `val` was scored: step,
+                scores, sample pictures. What either raises ends the run, and comes through as it
+                is; the same call goes on from the last checkpoint in `out`. In several processes
+                the first alone calls them.
             training: settings of `gapfill.train.Training`, such as `epochs=5` or `budget="10m"`.
 
         Raises:
             UsageError: settings, pictures or masks that make no sense.
             DivergedError: a loss became NaN.
         """
-        fitting.fit(self, loader, mask, val, out, quiet, data, training)
+        hooks = fitting.Hooks(on_log, on_look)
+        fitting.fit(self, loader, mask, val, out, quiet, data, hooks, training)
         return self
 
     def identity(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,6 +122,25 @@ def span(when: When, total: int) -> range:
     first = next((step for step in steps if when(step, total)), total)
     last = next((step for step in reversed(steps[first:]) if when(step, total)), first - 1)
     return range(first, last + 1)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen when a run was scored on its validation pictures.
+
+    Attributes:
+        step: after how many steps.
+        scores: means over the validation pictures by name, such as `hole_psnr`; by "score" the best
+            weights are chosen, higher is better.
+        best: whether it is the best look so far.
+        samples: uint8 [N, 3, S, 3·S], the first few pictures: corrupted, filled and real side by
+            side.
+    """
+
+    step: int
+    scores: Mapping[str, float]
+    best: bool
+    samples: Tensor
 
 
 @dataclass(frozen=True)

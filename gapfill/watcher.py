@@ -26,6 +26,9 @@ class Watcher:
         seed: names the masks.
         folder: where a sheet of samples is left each time, if anywhere.
         lpips: LPIPS, of which there is a score too where it is given.
+
+    Attributes:
+        samples: rows "corrupted, filled, real" of the last look, uint8 [N, 3, S, 3·S].
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Watcher:
         index = torch.arange(len(pictures))
         self.masks = masks.draw(kind, index, pictures.shape[-1], mix(seed, "validation masks"))
         self.folder, self.lpips = folder, lpips
+        self.samples = samples(self.pictures, self.pictures, self.masks)
 
     def __call__(self, model: Any, step: int) -> dict[str, float]:
         """The scores of an inpainter's weights after `step`; "score" is what it is chosen by."""
@@ -55,17 +59,21 @@ class Watcher:
             found["lpips"] = self.lpips(filled, self.pictures)
         means = torch.stack([values.mean() for values in found.values()]).tolist()
         scores = dict(zip(found, means, strict=True))
+        self.samples = samples(filled, self.pictures, self.masks)
         if self.folder is not None and step:
-            path = self.folder / "samples" / f"step-{step:07d}.png"
-            write_samples(path, filled, self.pictures, self.masks)
+            write_samples(self.folder / "samples" / f"step-{step:07d}.png", self.samples)
         return {"score": model.selection(scores)} | scores
 
 
-def write_samples(path: Path, filled: Tensor, real: Tensor, mask: Tensor, count: int = 8) -> None:
-    """Write a sheet of rows "corrupted, filled, real" as PNG."""
+def samples(filled: Tensor, real: Tensor, mask: Tensor, count: int = 8) -> Tensor:
+    """The first pictures as rows "corrupted, filled, real", uint8 [N, 3, S, 3·S] on the CPU."""
     filled, real, mask = (each[:count].cpu() for each in (filled, real, mask))
     broken = torch.where(mask.bool(), torch.tensor(200, dtype=torch.uint8), real)
-    rows = torch.cat([broken, filled, real], dim=3)
+    return torch.cat([broken, filled, real], dim=3)
+
+
+def write_samples(path: Path, rows: Tensor) -> None:
+    """Write rows of samples below one another as PNG."""
     sheet = torch.cat(list(rows), dim=1).permute(1, 2, 0).contiguous().numpy()
     picture = Image.fromarray(sheet)
     buffer = BytesIO()

@@ -18,7 +18,7 @@ FLOORS = [
     },
     {"trunks", "pretrained"},
     {"console", "masks", "nets", "losses", "metrics", "optim"},
-    {"data", "train"},
+    {"data", "train", "loggers"},
     {"watcher", "card"},
     {"fitting"},
     {"inpainter"},

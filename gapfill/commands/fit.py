@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> None:
     """Train one model as a recipe says, with the command line's changes."""
     from dataclasses import replace
 
-    from gapfill import checkpoint, masks, ranks
+    from gapfill import checkpoint, loggers, masks, ranks
     from gapfill.compute import resolve_precision
     from gapfill.config import build, plain
     from gapfill.data import Stream, open_table
@@ -37,6 +37,8 @@ def run(options: argparse.Namespace) -> None:
 
     out = Path(options.out)
     checkpoint.check_folder(out)
+    if options.logger is not None:
+        loggers.require(options.logger)
     is_file = options.model.endswith((".yaml", ".yml"))
     recipe = read_recipe(options.model) if is_file else Recipe(model=options.model)
     changes = console.given(options, "mask", "batch_size")
@@ -62,15 +64,18 @@ def run(options: argparse.Namespace) -> None:
         console.say(
             f"data: {table.introduce()} · masks: {holes} · {device.type}, {how}", options.quiet
         )
-    model.fit(
-        Stream(table.part("train").images, recipe.batch_size, train.seed, flip=recipe.flip),
-        mask=recipe.mask,
-        val=table.validation,
-        out=out,
-        quiet=options.quiet,
-        data=table.provenance,
-        **plain(train),
-    )
+    with loggers.opened(options.logger, out / "tensorboard") as board:
+        model.fit(
+            Stream(table.part("train").images, recipe.batch_size, train.seed, flip=recipe.flip),
+            mask=recipe.mask,
+            val=table.validation,
+            out=out,
+            quiet=options.quiet,
+            data=table.provenance,
+            on_log=board and board.log,
+            on_look=board and board.look,
+            **plain(train),
+        )
     if ranks.rank() == 0:
         console.say(f"wrote {out / 'model'}", options.quiet)
     ranks.stop()

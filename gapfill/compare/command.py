@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 NAME, HELP = "compare", "train, score and report several models"
 
 GENERATED_BUDGET = "75s"
-_NOT_THE_COMMAND = ("models", "out", "json", "log", "quiet", "debug")  # where and how loud it ran
+_NOT_THE_COMMAND = (
+    "models",
+    "out",
+    "json",
+    "log",
+    "logger",
+    "quiet",
+    "debug",
+)  # where and how loud it ran
 MOST_SEEDS = 1000
 
 
@@ -64,7 +72,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out a comparison."""
-    from gapfill import report
+    from gapfill import loggers, report
     from gapfill.compare import stages
     from gapfill.compare.estimate import forecast
 
@@ -75,6 +83,9 @@ def run(options: argparse.Namespace) -> int:
         console.say(expected)
     results = stages.carry_out(plan)
     written = report.write(plan.out)
+    with loggers.opened(plan.logger, plan.out / "tensorboard") as board:
+        if board is not None:
+            board.table(report.paper(plan.out, "markdown"), report.sheet(plan.out))
     if not to_stdout:
         console.show(report.table(results))
     if options.json:
@@ -90,7 +101,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     Raises:
         UsageError: names, settings, masks, devices or pictures that make no sense.
     """
-    from gapfill import checkpoint, masks, ranks
+    from gapfill import checkpoint, loggers, masks, ranks
     from gapfill.compare.plan import test_pictures
     from gapfill.compare.stages import Plan, baselines, contestants
     from gapfill.config import build
@@ -101,6 +112,8 @@ def make_plan(options: argparse.Namespace) -> Plan:
 
     if options.out:
         checkpoint.check_folder(Path(options.out))
+    if options.logger is not None:
+        loggers.require(options.logger)
     kinds = tuple(dict.fromkeys(options.masks or [options.mask or "center"]))
     mask = options.mask or kinds[0]
     if options.invert_mask:
@@ -154,6 +167,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
         command=_command(options),
         quiet=options.quiet,
         elsewhere=bool(options.test),
+        logger=options.logger,
     )
 
 
@@ -170,9 +184,7 @@ def _command(options: argparse.Namespace) -> str:
     defaults = parser().parse_args([])
     words = ["python", "-m", "gapfill.compare", "--models", *options.models]
     for name, value in vars(options).items():
-        if name in ("models", "out", "json", "log", "quiet", "debug") or not hasattr(
-            defaults, name
-        ):
+        if name in _NOT_THE_COMMAND or not hasattr(defaults, name):
             continue
         if value != getattr(defaults, name):
             option = "--" + name.replace("_", "-")

@@ -59,6 +59,7 @@ class Plan:
         command: what makes this comparison again.
         quiet: whether to show no bars.
         elsewhere: whether the test pictures are from another place.
+        logger: what else takes the runs' losses and scores, and the table, if anything.
     """
 
     entries: tuple[Contestant, ...]
@@ -75,6 +76,7 @@ class Plan:
     command: str
     quiet: bool = False
     elsewhere: bool = False
+    logger: str | None = None
 
 
 def test_pictures(table: Table) -> Table:

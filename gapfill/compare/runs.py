@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gapfill import masks, ranks
+from gapfill import loggers, masks, ranks
 from gapfill.compare import elsewhere, evaluate
 from gapfill.compare.bank import test_masks
 from gapfill.compare.kept import Kept, identity
@@ -260,7 +260,16 @@ def _trained(plan: Plan, entry: Contestant, seed: int) -> Inpainter:
         saved = _reused(home, entry, model.identity(pictures, **how))
         return saved.to(ranks.resolve(plan.training.device))
     try:
-        model.fit(pictures, out=home, quiet=plan.quiet, data=plan.table.provenance, **how)
+        with loggers.opened(plan.logger, plan.out / "tensorboard" / entry.label / home.name) as log:
+            hooks = {} if log is None else {"on_log": log.log, "on_look": log.look}
+            model.fit(
+                pictures,
+                out=home,
+                quiet=plan.quiet,
+                data=plan.table.provenance,
+                **hooks,
+                **how,
+            )
     except DivergedError as error:
         say(f"{entry.label}, seed {seed}: {error} It is scored by what was kept.")
         model.trained = True

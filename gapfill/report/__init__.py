@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gapfill import checkpoint
 from gapfill.report import figures, load, page, panels, papers
 from gapfill.report.pictures import grid, png
 from gapfill.report.text import table
 
-__all__ = ["grid", "html", "paper", "table", "write"]
+__all__ = ["grid", "html", "paper", "sheet", "table", "write"]
 
 
 def write(folder: Path) -> list[Path]:
@@ -50,6 +52,13 @@ def write(folder: Path) -> list[Path]:
 def html(folder: Path) -> str:
     """Return the page of the comparison in `folder`; raises what `write` does."""
     return page.render(*_read(Path(folder)))
+
+
+def sheet(folder: Path) -> np.ndarray:
+    """Return the pictures of grid.png, uint8 [H, W, 3], of the comparison in `folder`."""
+    results = load.results(Path(folder))
+    columns = panels.grid_columns(results, load.pictures(Path(folder), results))
+    return np.asarray(grid(columns))
 
 
 def paper(

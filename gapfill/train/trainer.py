@@ -49,6 +49,9 @@ class Trainer:
         skip: reads the batch of an earlier step, where `batches` cannot give a later one without;
             a resumed run calls it for each step that was made before.
         watch: scores averaged weights, higher is better under the key "score"; the best are kept.
+        on_log: takes each line of the log; on rank 0 alone, as `on_look`. What they raise ends the
+            run, which goes on from its last checkpoint when it is made again.
+        on_look: takes the step, the scores and whether they are the best, after each look.
         title: stands before the progress bar.
         quiet: no progress bar.
         note: takes lines for the user.
@@ -66,6 +69,8 @@ class Trainer:
         identity: Mapping[str, Any] | None = None,
         skip: Callable[[int], object] | None = None,
         watch: Callable[[nn.Module, int], dict[str, float]] | None = None,
+        on_log: Callable[[dict[str, Any]], object] | None = None,
+        on_look: Callable[[int, dict[str, float], bool], object] | None = None,
         title: str = "",
         quiet: bool = False,
         note: Callable[[str], None] | None = None,
@@ -86,6 +91,8 @@ class Trainer:
         self._identity = dict(identity or {})
         self._skip = skip
         self._watch = watch if settings.watch else None
+        self._on_log = on_log if ranks.rank() == 0 else None
+        self._on_look = on_look
         self._done = 0
         self._best = -math.inf
         self._best_weights: Mapping[str, Tensor] | None = None
@@ -292,6 +299,8 @@ class Trainer:
             self._diverge(*(wrong or (self._done, "in another process", math.nan)))
         if line:
             self._record(line | {"lr": self.engine.rate()})
+            if self._on_log is not None:
+                self._on_log(dict(self.history[-1]))
         return line
 
     def _score(self, step: int, progress: Progress) -> None:
@@ -305,6 +314,8 @@ class Trainer:
             if better:
                 self._best = scores["score"]
                 self._best_weights = clone(dict(self._averaged.state_dict()))
+            if self._on_look is not None:
+                self._on_look(step, scores, better)
         self.module.train()
 
     def _record(self, line: dict[str, Any]) -> None:
