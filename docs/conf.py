@@ -46,6 +46,7 @@ CONTENTS = """
 :caption: Use
 docs/quickstart
 docs/photos
+docs/logging
 docs/demo
 docs/models
 docs/results

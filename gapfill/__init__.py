@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gapfill.fill.prepared import Filler
     from gapfill.inpainter import Inpainter
     from gapfill.registry import create, list_models, load, register
+    from gapfill.report.showing import show
     from gapfill.types import Batch, Terms, Update
 
 _HOMES = {
@@ -35,6 +36,7 @@ _HOMES = {
     "load": "registry",
     "open_table": "data.table",
     "register": "registry",
+    "show": "report.showing",
 }
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "load",
     "open_table",
     "register",
+    "show",
 ]
 
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from gapfill import checkpoint, fitting
+from gapfill import checkpoint, fitting, summary
 from gapfill._version import __version__
 from gapfill.about import About
 from gapfill.card import leaving_out
@@ -73,6 +73,13 @@ class Inpainter(nn.Module, ABC):
         """Those of `critics` that have learned nothing, as the loaded weights had none."""
         self.begun: tuple[Path | None, str, str] | None = None
         """The folder of the last run, and the digests of the weights it began and ended with."""
+
+    def __repr__(self) -> str:
+        """What it is, in a few lines; `torch.nn.Module.__repr__(model)` has the tree of modules."""
+        return summary.text(self)
+
+    def _repr_html_(self) -> str:
+        return summary.html(self)
 
     @abstractmethod
     def fill(self, known: Tensor, mask: Tensor) -> Tensor:

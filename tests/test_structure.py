@@ -19,7 +19,7 @@ FLOORS = [
     {"trunks", "pretrained"},
     {"console", "masks", "nets", "losses", "metrics", "optim"},
     {"data", "train", "loggers"},
-    {"watcher", "card"},
+    {"watcher", "card", "summary"},
     {"fitting"},
     {"inpainter"},
     {"registry"},
