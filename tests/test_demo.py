@@ -121,7 +121,10 @@ def test_a_mistake_is_the_line_that_the_command_says(tmp_path):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")
     assert "not a picture" in message(work.look, broken, error=GapfillError)
-    assert work.said(OSError(28, "No space left", "x.png")) == "x.png: No space left."
+    assert (
+        work.said(OSError(28, "No space left", str(tmp_path / "x.png")), tmp_path)
+        == "x.png: No space left."
+    )
 
 
 def test_a_model_that_fails_stops_no_other(ready, tmp_path):

@@ -75,6 +75,12 @@ def test_a_hole_is_painted_filled_compared_and_saved(address, tmp_path):
         message = page.locator("#message")
         expect(message).to_contain_text("the mask is empty: nothing to fill.")
 
+        broken = tmp_path / "broken.jpg"
+        broken.write_text("<b>no picture</b>")
+        page.locator("#photo input[type=file]").set_input_files(str(broken))
+        expect(message).to_have_text(
+            "cannot read broken.jpg: not a picture in a format that is read."
+        )
         page.locator("#photo input[type=file]").set_input_files(str(photo))
         expect(page.locator("#editor label").first).to_contain_text("mine.tif")
         expect(message).to_contain_text("Paint over")

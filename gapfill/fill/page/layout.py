@@ -52,6 +52,9 @@ def build(tools: Sequence[Tool], pictures: Sequence[Path], folder: Path) -> Any:
     names = [tool.name for tool in tools]
     varied = any(tool.model.stochastic for tool in tools)
 
+    def wrong(error: GapfillError | OSError) -> str:
+        return _error(work.said(error, folder))
+
     def drop(file: str, *rest: Any) -> Any:
         """A photo was dropped: the place for it is free for the next."""
         return [None, *show(Bench(Path(file)), *rest)]
@@ -75,7 +78,7 @@ def build(tools: Sequence[Tool], pictures: Sequence[Path], folder: Path) -> Any:
             seen = work.look(bench.photo)
             seen = work.look(bench.photo, _path(mask), _how(*how).marking)
         except (GapfillError, OSError) as error:
-            line = _wrong(error)
+            line = wrong(error)
         layers = (drawn or {}).get("layers") or []
         value = seen and {"background": seen, "layers": layers, "composite": None}
         return [gr.update(value=value, label=f"Paint here: {bench.photo.name}"), line]
@@ -100,7 +103,7 @@ def build(tools: Sequence[Tool], pictures: Sequence[Path], folder: Path) -> Any:
             mine = [tool for tool in tools if tool.name in chosen]
             yield from collect(fresh, work.fills(mine, read, hole, wanted, folder))
         except (GapfillError, OSError) as error:
-            yield [gr.skip()] * 5 + [_wrong(error)]
+            yield [gr.skip()] * 5 + [wrong(error)]
 
     def more(bench: Bench, chosen: list[str]) -> Iterator[Any]:
         """As many fills again of the models that have several."""
@@ -113,14 +116,14 @@ def build(tools: Sequence[Tool], pictures: Sequence[Path], folder: Path) -> Any:
             made = work.fills(mine, read, bench.hole, bench.how, folder, first)
             yield from collect(bench, made)
         except (GapfillError, OSError) as error:
-            yield [gr.skip()] * 5 + [_wrong(error)]
+            yield [gr.skip()] * 5 + [wrong(error)]
 
     def collect(bench: Bench, made: Iterator[work.Fill | GapfillError]) -> Iterator[Any]:
         """Add fills to the page one by one."""
-        errors: list[GapfillError] = []
+        errors: list[str] = []
         for each in made:
             if isinstance(each, GapfillError):
-                errors.append(each)
+                errors.append(work.said(each, folder))
             else:
                 bench = replace(bench, fills=(*bench.fills, each))
                 gallery = [(fill.shown, fill.caption) for fill in bench.fills]
@@ -147,7 +150,7 @@ def build(tools: Sequence[Tool], pictures: Sequence[Path], folder: Path) -> Any:
                 raise GapfillError("There is nothing to save yet: fill first.")
             file, lost = work.save(bench.hole, bench.fills[bench.chosen], folder)
         except (GapfillError, OSError) as error:
-            return [None, _wrong(error)]
+            return [None, wrong(error)]
         kept = f" Not kept: {'; '.join(lost)}." if lost else ""
         return [str(file), _note(f"Saved as {file.name}.{kept}")]
 
@@ -265,9 +268,9 @@ def _path(file: str | None) -> Path | None:
     return None if file is None else Path(file)
 
 
-def _filled(bench: Bench, errors: Sequence[GapfillError]) -> str:
+def _filled(bench: Bench, errors: Sequence[str]) -> str:
     """How much was filled, and what went wrong."""
-    lines = [_wrong(error) for error in dict.fromkeys(map(str, errors))]
+    lines = [_error(line) for line in dict.fromkeys(errors)]
     if bench.hole is not None and bench.fills:
         height, width = bench.hole.missing.shape
         share = f"{100 * bench.hole.share:.2g}"
@@ -279,6 +282,5 @@ def _note(text: str) -> str:
     return f"<p>{html.escape(text)}</p>"
 
 
-def _wrong(error: GapfillError | OSError | str) -> str:
-    text = error if isinstance(error, str) else work.said(error)
-    return f'<p class="error" role="alert">{html.escape(text)}</p>'
+def _error(line: str) -> str:
+    return f'<p class="error" role="alert">{html.escape(line)}</p>'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -209,9 +210,14 @@ def save(hole: Hole, fill: Fill, folder: Path) -> tuple[Path, list[str]]:
     return out, write(photo, picture, hole.missing, out)
 
 
-def said(error: GapfillError | OSError) -> str:
-    """The one line that the command would print."""
-    if isinstance(error, GapfillError):
-        return str(error)
-    where: list[Any] = [error.filename] if error.filename is not None else []
-    return one_line(": ".join(map(str, [*where, error.strerror or str(error)]))) + "."
+def said(error: GapfillError | OSError, folder: Path) -> str:
+    """The one line that the command would print, with files of the page by their names alone.
+
+    >>> said(GapfillError("cannot read /tmp/page/cache/1f/a.png: empty."), Path("/tmp/page"))
+    'cannot read a.png: empty.'
+    """
+    line = str(error)
+    if isinstance(error, OSError):
+        where: list[Any] = [error.filename] if error.filename is not None else []
+        line = one_line(": ".join(map(str, [*where, error.strerror or str(error)]))) + "."
+    return re.sub(rf"{re.escape(str(folder))}[/\\](\w+[/\\])*", "", line)
