@@ -1,13 +1,20 @@
 """How devices compute, with a stand-in for CUDA: its streams, devices, graphs and generators."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
+from torch import nn
 
 from gapfill import compute, losses
 from gapfill.compute import CaptureError, aside, capture, fast_math, full_precision, on
 from gapfill.randomness import seed_generators, seeded
+from gapfill.train import Trainer, Training
+from gapfill.train.engine import Engine
+from gapfill.train.ledger import Losses
+from gapfill.types import Batch, Update
+
+NOTHING = torch.zeros(0)
 
 FIRST, SECOND = torch.device("cuda:0"), torch.device("cuda:1")
 FLAGS = (
@@ -205,3 +212,52 @@ def test_a_slope_is_in_full_precision_whatever_is_around_it(monkeypatch):
         losses.gradient_penalty(critic, torch.zeros(2, 3, 4, 4), torch.ones(2, 3, 4, 4))
         assert torch.backends.cudnn.allow_tf32
     assert seen == [(False, torch.float32)]
+
+
+def believing(device, **settings):
+    """A trainer of one weight on the CPU, which believes that it is on `device`."""
+    module = nn.Linear(1, 1)
+    update = Update(
+        "network",
+        torch.optim.SGD(module.parameters(), 0.1),
+        lambda batch: {"a": module.weight.sum()},
+    )
+    batch = Batch(torch.zeros(2, 3, 8, 8), torch.zeros(2, 1, 8, 8))
+    made = Trainer(module, [update], lambda step: batch, Training(steps=3, **settings), quiet=True)
+    made.device = made.engine.device = device
+    return made
+
+
+@pytest.mark.usefixtures("same_flags")
+def test_two_runs_in_turn_leave_the_flags_as_they_were(cuda, monkeypatch):
+    """A stepper that is still alive has no say in what another one, or its caller, computes by."""
+    monkeypatch.setattr("gapfill.train.trainer.kept", lambda device: nullcontext())
+    monkeypatch.setattr("gapfill.train.engine.autocast", lambda device, precision: nullcontext())
+    before, seen = flags(), []
+    monkeypatch.setattr(Engine, "_make", lambda *_: seen.append(flags()) or Losses((), NOTHING))
+    rough, exact = (
+        believing(SECOND, precision=precision).stepper() for precision in ("bf16", "fp32")
+    )
+    next(rough)
+    next(exact)
+    assert flags() == before
+    next(rough)
+    rough.close()
+    exact.close()
+    assert flags() == before
+    assert ["tf32" in each for each in seen] == [True, False, True]
+    # A loader that draws on the GPU draws the step's numbers there.
+    assert cuda.default_generators[0].seed is None
+    assert cuda.default_generators[1].seed is not None
+
+
+def test_what_the_engine_says_reaches_the_user():
+    said = []
+    module = nn.Linear(1, 1)
+    update = Update("a", torch.optim.SGD(module.parameters(), 0.1), lambda batch: {})
+    trainer = Trainer(module, [update], lambda step: None, Training(steps=1), note=said.append)
+    trainer.engine._give_up(CaptureError("no reason"))
+    assert said == [
+        "the training step cannot be captured in a CUDA graph (no reason); going on with --mode "
+        "eager, which is slower."
+    ]

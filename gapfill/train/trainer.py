@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from gapfill import ranks
-from gapfill.compute import fast_math, resolve_precision
+from gapfill.compute import resolve_precision
 from gapfill.errors import GapfillError, UsageError
-from gapfill.randomness import kept, mix, seeded
+from gapfill.randomness import kept, mix, seed_generators, seeded
 from gapfill.train.budget import rehearse
 from gapfill.train.engine import Engine, resolve_mode
 from gapfill.train.folder import RunFolder, differing
@@ -102,7 +102,7 @@ class Trainer:
         self._initial = clone(dict(module.state_dict()))
         precision = resolve_precision(settings.precision, self.device)
         mode = resolve_mode(settings.mode, self.device, updates)
-        self.engine = Engine(module, updates, settings, precision, mode)
+        self.engine = Engine(module, updates, settings, precision, mode, self.note)
 
     def run(self, signals: Signals | None = None) -> int:
         """Train to the end, or from where the folder's last checkpoint is, and return the steps.
@@ -121,7 +121,7 @@ class Trainer:
             with Signals() as signals:
                 return self.run(signals)
         held = nullcontext() if self._folder is None else self._folder.held()
-        with held, self._running():
+        with held, kept(self.device):
             with signals.hasty():
                 total, looks = self._decide()
             self._resume()
@@ -171,19 +171,13 @@ class Trainer:
 
     def stepper(self) -> Iterator[int]:
         """Make one training step each time it is asked, without log or checkpoint, for timing."""
-        with self._running():
+        with kept(self.device):
             total, _ = self._count()
             self.engine.prepare(total)
             for step in range(total):
                 self._step(step)
                 self._ledger.clear()
                 yield step
-
-    @contextmanager
-    def _running(self) -> Iterator[None]:
-        """The kernels that a run has; the GPU's random state is afterwards what it was."""
-        with kept(self.device), fast_math(self.device, self.engine.precision):
-            yield
 
     def _step(self, step: int, data: int | None = None) -> None:
         """Make a step, with the batch of another one if need be."""
@@ -192,12 +186,17 @@ class Trainer:
             batch = self.batches(number)
         self._make(step, batch)
 
-    def _seeded(self, step: int) -> AbstractContextManager[None]:
+    @contextmanager
+    def _seeded(self, step: int) -> Iterator[None]:
         """The random numbers that a batch is read with.
 
         Seeded for itself, not with the run: another thread's run has its turn between two steps.
+        A GPU's numbers are kept around the whole run.
         """
-        return seeded(mix(self.settings.seed, "batch", step))
+        seed = mix(self.settings.seed, "batch", step)
+        with seeded(seed):
+            seed_generators(seed, self.device)
+            yield
 
     def _read(self, step: int, signals: Signals) -> Batch | None:
         """The batch of a step, or None where a signal ended those who read it."""
