@@ -86,8 +86,8 @@ def given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def add_data(parser: argparse.ArgumentParser, learning: bool = True) -> None:
-    """Which pictures, and which more to learn from."""
+def add_data(parser: argparse.ArgumentParser, learning: bool = True, size: str = "") -> None:
+    """Which pictures, and which more to learn from; `size` says which one is the default."""
     parser.add_argument(
         "--data",
         metavar="PATH",
@@ -98,7 +98,13 @@ def add_data(parser: argparse.ArgumentParser, learning: bool = True) -> None:
         parser.add_argument(
             "--extra", metavar="PATH", action="append", default=[], help="more training pictures"
         )
-    parser.add_argument("--size", type=int, default=64, metavar="N", help="side of the pictures")
+    parser.add_argument(
+        "--size",
+        type=int,
+        default=None if size else 64,
+        metavar="N",
+        help=f"side of the pictures{size and f' (default: {size})'}",
+    )
     parser.add_argument(
         "--crop", default="auto", help="auto, celeba, center, or the side of a centre square"
     )

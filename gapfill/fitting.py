@@ -178,7 +178,7 @@ def _optimise(
         quiet=quiet,
     )
     _say_what_is_new(model, trainer, folder)
-    before, new = model.trained, model.new_critics
+    before, new, origin = model.trained, model.new_critics, model.loaded_from
     earlier = model.training_pictures or (Seen.unknown() if before else None)
     seen = Seen.after(earlier, source)
     if earlier and folder and (folder, identity["initial_weights"]) == (model.begun or ())[:2]:
@@ -195,9 +195,11 @@ def _optimise(
         raise
     finally:
         model.new_critics = () if trainer.begun else new
+        model.loaded_from = origin
         if trainer.begun:  # whatever ended it, these are that run's weights
             ends = checkpoint.digest(model.state_dict())
             model.training_run = identity
+            model.began_with = origin
             model.training_pictures = seen
             model.begun = folder, identity["initial_weights"], ends
     model.trained = True

@@ -69,6 +69,10 @@ class Inpainter(nn.Module, ABC):
         self.training_cost: dict[str, Any] | None = None
         self.training_run: dict[str, Any] | None = None
         self.training_pictures: Seen | None = None
+        self.loaded_from: dict[str, str] | None = None
+        """Name and digest of the weights that `load` read."""
+        self.began_with: dict[str, str] | None = None
+        """The same of those that the training began with, if it did not begin with new ones."""
         self.new_critics: tuple[str, ...] = ()
         """Those of `critics` that have learned nothing, as the loaded weights had none."""
         self.begun: tuple[Path | None, str, str] | None = None
@@ -336,6 +340,7 @@ class Inpainter(nn.Module, ABC):
             "training": self.training_cost,
             "run": self.training_run,
             "without": list(without),
+            "began": self.began_with,
             "data": data,
             "gapfill": __version__,
         }
@@ -375,7 +380,7 @@ class Inpainter(nn.Module, ABC):
         """Take over weights, as any module does; with all of them the model counts as trained."""
         found = super().load_state_dict(state_dict, strict, assign)
         self.trained = self.trained or not found.missing_keys
-        self.training_run = None  # of which nothing is known
+        self.training_run = self.loaded_from = None  # of which nothing is known
         if not found.missing_keys:
             self.new_critics = ()
         return found

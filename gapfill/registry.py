@@ -9,24 +9,20 @@ from __future__ import annotations
 import fnmatch
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-import torch
-from torch import Tensor
-
-from gapfill import checkpoint
 from gapfill import pretrained as weights
-from gapfill.card import Card, leaving_out, newer_than_this, read_card, to_card
+from gapfill import saved
+from gapfill.card import newer_than_this
 from gapfill.config import build, nearest
-from gapfill.data.seen import Seen
 from gapfill.errors import GapfillError, UsageError
 from gapfill.inpainter import Inpainter
-from gapfill.randomness import seeded
 from gapfill.reading.regular import expand, is_there, shortened
+from gapfill.train.kept import Which
 
 GROUP = "gapfill.models"
 
@@ -92,11 +88,16 @@ def model_class(name: str) -> type[Inpainter]:
 def create(name: str, /, *, pretrained: bool | str = False, **settings: Any) -> Inpainter:
     """Make a new, untrained inpainter, or one with the weights that come with the package.
 
+        gapfill.create("unet", pretrained=True).fit(loader, out="runs/mine")
+
+    trains the latter further.
+
     Args:
         name: one of `list_models()`.
         pretrained: True for the most general weights of this model, or what they are called, such
             as "any" or "center" after the masks that they were trained under.
-        settings: fields of the model's `Config`, such as `size=32` or `width=16`.
+        settings: fields of the model's `Config`, such as `size=32` or `width=16`; with weights,
+            as for `load`.
 
     Raises:
         UsageError: an unknown name, a setting that the model does not have, one that needs for
@@ -105,101 +106,92 @@ def create(name: str, /, *, pretrained: bool | str = False, **settings: Any) -> 
     """
     cls = model_class(name)
     if pretrained:
-        if settings:
-            raise UsageError(
-                f"pretrained weights bring their own settings; leave out {', '.join(settings)}."
-            )
-        return load(weights.folder_of(name, pretrained))
+        folder = weights.folder_of(name, pretrained)
+        return _made(saved.read(folder, f"{name}@{folder.name}"), settings)
     model = cls(build(cls.Config, settings, where=name))
     model.require_parts()
     return model
 
 
-def load(path: str | Path) -> Inpainter:
+def load(path: str | Path, which: Which | None = None, **settings: Any) -> Inpainter:
     """Read a saved model: a folder that `save` wrote, or a run's. Nothing in it is executed.
 
     Args:
         path: the folder, or one of the two files in it.
+        which: with "best" or "last", the weights that a run's folder has kept so far, though it has
+            not finished: the averaged ones that did best on the validation pictures, or the last.
+        settings: fields of the model's `Config` that shall be others than those it was saved with:
+            those that say how it learns, such as `lr`, for training it further.
 
     Raises:
-        UsageError: there is no saved model.
+        UsageError: there is no saved model, the run has kept no such weights, or a setting on which
+            the fills depend.
         GapfillError: its files are damaged, do not fit each other, or are of a newer gapfill.
     """
-    folder = _folder_of(expand(path))
-    card = read_card(folder)
-    file = folder / "model.safetensors"
-    tensors, about = checkpoint.load_weights(file)
-    if card != to_card(about, str(file)):
-        raise GapfillError(
-            f"{folder}: config.json and model.safetensors speak of different models."
+    path = expand(path)
+    if which is not None:
+        if which not in get_args(Which):
+            raise UsageError(f"which must be 'best' or 'last'; got '{shortened(which)}'.")
+        return _made(saved.read_run(path, which), settings)
+    folder = _folder_of(path)
+    return _made(saved.read(folder, _title(folder)), settings)
+
+
+def open_weights(
+    word: str, name: str, which: Which | None = None, settings: Mapping[str, Any] | None = None
+) -> Inpainter:
+    """The model `name` with the weights that a word on a command line means, to train it further.
+
+    Args:
+        word: `NAME` or `NAME@TAG` that come with the package, or the folder of a saved model or of
+            a run; a folder of this name goes before.
+        name: the model that is asked for.
+        which: as for `load`.
+        settings: as for `load`, once it is sure that it is the model.
+
+    Raises:
+        UsageError: there are none, they are another model's, it does not learn by steps, or what
+            `load` refuses.
+        GapfillError: as for `load`.
+    """
+    path, settings = expand(word), settings or {}
+    if which is not None:
+        found = saved.read_run(path, which)
+    elif is_there(path):
+        folder = _folder_of(path)
+        found = saved.read(folder, _title(folder))
+    else:
+        tagged, tag = weights.split(word) or (word, True)
+        if tagged not in weights.names() and tagged not in list_models():
+            raise UsageError(
+                f"there are no weights at {shortened(word)}: give the folder of a saved model, or "
+                f"a name that comes with weights: {', '.join(weights.names()) or 'none'}."
+            )
+        folder = weights.folder_of(tagged, tag)
+        found = saved.read(folder, f"{tagged}@{folder.name}")
+    if found.card.model != name:
+        raise UsageError(
+            f"the weights of {found.title} are a '{found.card.model}'s, not a '{name}'s."
         )
-    model = _described(card, tensors, folder)
-    model.training_cost = None if card.training is None else dict(card.training)
-    model.training_run = None if card.run is None else dict(card.run)
-    model.training_pictures = Seen.load(folder, checkpoint.digest_of(file))
-    model.trained = True
-    # The layout that training used: another one rounds otherwise, and is slower.
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return model.eval()
+    if not model_class(name).optimised():
+        raise UsageError(f"'{name}' learns all at once, and begins with no weights.")
+    return _made(found, settings)
 
 
-def _described(card: Card, tensors: Mapping[str, Tensor], folder: Path) -> Inpainter:
-    """The model that a card speaks of, with these weights.
-
-    It is made without memory first, so that no card asks for more than its weights fill.
-    """
-    newer = newer_than_this(card.gapfill)
+def _made(found: saved.Found, settings: Mapping[str, Any]) -> Inpainter:
+    """The model of what was found in a folder, with its settings or with others of learning."""
     try:
-        cls = model_class(card.model)
-        config = build(cls.Config, card.config, where=card.model)
+        cls = model_class(found.card.model)
     except UsageError as error:
-        raise UsageError(f"{folder / 'config.json'}: {error}{newer}") from error
-    try:
-        outline = _outline(cls, config)
-        if outline is not None:
-            without_memory = {name: each.to("meta") for name, each in tensors.items()}
-            _fill(outline, without_memory, card.without, assign=True)
-        with seeded(0):  # whose weights are replaced, but for new critics
-            model = cls(config)
-        _fill(model, tensors, card.without)
-    except (RuntimeError, UsageError) as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise GapfillError(
-            f"the weights in {folder} do not fit '{card.model}': {reason}{newer}"
-        ) from error
-    return model
+        newer = newer_than_this(found.card.gapfill)
+        raise UsageError(f"{found.where}: {error}{newer}") from error
+    return saved.changed(found, cls, settings) if settings else saved.made(found, cls)
 
 
-def _outline(cls: type[Inpainter], config: Any) -> Inpainter | None:
-    """A model without memory for its weights, or None where its making needs their numbers."""
-    try:
-        with torch.device("meta"):
-            return cls(config)
-    except GapfillError:
-        raise
-    except Exception:
-        return None
-
-
-def _fill(
-    model: Inpainter, tensors: Mapping[str, Tensor], without: Sequence[str], assign: bool = False
-) -> None:
-    """Give a model its weights; their types count, which torch would convert without a word.
-
-    Critics that they are `without` stay as they were made.
-    """
-    for name in without:
-        if name not in model.critics:
-            raise UsageError(f"they are without '{name}', which is none of its critics.")
-    own = model.state_dict()
-    kept = leaving_out(own, without)
-    for name, weight in kept.items():
-        found = tensors.get(name)
-        if found is not None and found.is_floating_point() != weight.is_floating_point():
-            raise UsageError(f"'{name}' is {found.dtype}, not {weight.dtype}.")
-    new = {name: weight for name, weight in own.items() if name not in kept}
-    model.load_state_dict(new | dict(tensors), assign=assign)
-    model.new_critics = tuple(without)
+def _title(folder: Path) -> str:
+    """What a saved model is called: by its folder, or its run's."""
+    folder = folder.resolve()
+    return folder.parent.name if folder.name == "model" else folder.name
 
 
 def open_model(word: str) -> Inpainter:
@@ -240,7 +232,8 @@ def _folder_of(path: Path) -> Path:
     if is_there(path / "plan.json"):
         raise UsageError(
             f"{shown} holds a run that has not finished: there is no {path.name}/model in it yet. "
-            "The command that began it goes on with it."
+            "The command that began it goes on with it; gapfill.load(…, which='last') takes the "
+            "weights that it has so far."
         )
     if is_there(path):
         what = "is no folder of a saved model" if path.is_file() else "holds no saved model"

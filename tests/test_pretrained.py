@@ -52,7 +52,7 @@ def test_what_there_is_not_is_said_in_one_line(shelf):
     assert "no weights of 'cnn' are called 'centre'. Did you mean 'center'?" in message(
         gapfill.create, "cnn", pretrained="centre"
     )
-    assert "pretrained weights bring their own settings; leave out width." in message(
+    assert "the weights of cnn@any were made with width=4, not 8; only settings" in message(
         gapfill.create, "cnn", pretrained=True, width=8
     )
 

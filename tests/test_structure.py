@@ -22,6 +22,7 @@ FLOORS = [
     {"watcher", "card", "summary"},
     {"fitting"},
     {"inpainter"},
+    {"saved"},
     {"registry"},
     {"models"},
     {"recipe", "fill"},

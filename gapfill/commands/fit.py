@@ -13,7 +13,19 @@ NAME, HELP = "fit", "train one model and save it"
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
     parser.add_argument("model", help="a registered name or a recipe (.yaml)")
-    console.add_data(parser)
+    parser.add_argument(
+        "--from",
+        dest="begin",
+        metavar="WEIGHTS",
+        help="begin with these: NAME or NAME@TAG that come with the package, or the folder of a "
+        "saved model or a run",
+    )
+    parser.add_argument(
+        "--which",
+        choices=("best", "last"),
+        help="of --from RUN, finished or not: what its newest checkpoint has",
+    )
+    console.add_data(parser, size="64, or that of --from")
     parser.add_argument("--mask", help="which masks to train with (default: center)")
     console.add_invert_mask(parser)
     console.add_length(parser)
@@ -31,8 +43,10 @@ def run(options: argparse.Namespace) -> None:
     from gapfill.compute import resolve_precision
     from gapfill.config import build, plain
     from gapfill.data import Stream, open_table
+    from gapfill.errors import UsageError
     from gapfill.randomness import mix, seeded
     from gapfill.recipe import Recipe, read_recipe
+    from gapfill.registry import open_weights
     from gapfill.train import Training, resolve_mode
 
     out = Path(options.out)
@@ -45,7 +59,15 @@ def run(options: argparse.Namespace) -> None:
     if options.no_flip:
         changes["flip"] = False
     settings = {**recipe.settings, **console.parse_set(options.set)}
-    recipe = build(Recipe, vars(recipe) | changes | {"settings": settings}).sized(options.size)
+    recipe = build(Recipe, vars(recipe) | changes | {"settings": settings})
+    given = None
+    if options.begin is not None:
+        wanted = settings | console.given(options, "size")
+        given = open_weights(options.begin, recipe.model, options.which, wanted)
+    elif options.which is not None:
+        raise UsageError("--which is for --from RUN.")
+    size = options.size or getattr(given and given.config, "size", 64)
+    recipe = recipe.sized(size)
     if options.invert_mask:
         recipe = replace(recipe, mask=masks.inverted_files([recipe.mask])[0])
     masks.check(recipe.mask)
@@ -57,8 +79,8 @@ def run(options: argparse.Namespace) -> None:
     device = ranks.start(train.device)
     how = f"{resolve_precision(train.precision, device)}, {resolve_mode(train.mode, device)}"
     with seeded(mix(train.seed, "weights")):
-        model = recipe.create()
-    table = open_table(options.data, options.size, options.crop, extra=options.extra)
+        model = given or recipe.create()
+    table = open_table(options.data, size, options.crop, extra=options.extra)
     if ranks.rank() == 0:
         holes = masks.describe(recipe.mask)
         console.say(

@@ -6,13 +6,16 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gapfill import checkpoint
+from gapfill.config import build
 from gapfill.errors import GapfillError, UsageError
 from gapfill.train.lock import Lock
 from gapfill.train.log import Log
+from gapfill.train.settings import LENGTHS
 from gapfill.train.state import Saved, read_state
 
 _KEEP = 2
@@ -61,27 +64,21 @@ class RunFolder:
             UsageError: the folder holds a run with other settings.
             GapfillError: the plan cannot be read, or was changed.
         """
-        path = self.path / "plan.json"
-        if not path.exists():
-            if self._checkpoints():
+        plan = read_plan(self.path)
+        if plan is None:
+            if checkpoints(self.path):
                 raise GapfillError(
                     f"{self.path} holds checkpoints without a plan.json, so nobody knows of which "
                     "run. Give another --out, or delete them to begin again."
                 )
             return None
-        plan = checkpoint.read_json(path)
-        before, decided = plan.get("wanted"), plan.get("decided")
-        if not isinstance(before, dict) or not isinstance(decided, dict) or "run" not in plan:
-            raise GapfillError(f"{path} is no plan of this version of gapfill. {_cure(self.path)}")
-        if plan["run"] != _run(before, decided):
-            raise GapfillError(f"{path} was changed since it was written. {_cure(self.path)}")
-        difference = differing(before, wanted)
+        difference = differing(plan.wanted, wanted)
         if difference:
-            raise UsageError(
-                f"{self.path} holds a run with other settings ({difference}). {_cure(self.path)}"
-            )
-        self.run = plan["run"]
-        return decided
+            only_length = not differing(*(_without_length(each) for each in (plan.wanted, wanted)))
+            cure = (_longer if only_length else _cure)(self.path)
+            raise UsageError(f"{self.path} holds a run with other settings ({difference}). {cure}")
+        self.run = plan.run
+        return dict(plan.decided)
 
     def write_plan(self, wanted: Mapping[str, Any], decided: Mapping[str, Any]) -> None:
         """Keep what a new run decided."""
@@ -93,7 +90,7 @@ class RunFolder:
         """Write a checkpoint and drop all but the newest two."""
         path = self.path / f"checkpoint-{state.step:08d}.pt"
         checkpoint.save(path, vars(state))
-        for _, old in self._checkpoints()[:-_KEEP]:
+        for _, old in checkpoints(self.path)[:-_KEEP]:
             old.unlink(missing_ok=True)
         return path
 
@@ -107,7 +104,7 @@ class RunFolder:
             GapfillError: a checkpoint is of another run.
         """
         damaged = ""
-        for step, path in reversed(self._checkpoints()):
+        for step, path in reversed(checkpoints(self.path)):
             try:
                 state = read_state(path, step, misfit)
             except checkpoint.DamagedError as error:
@@ -128,15 +125,53 @@ class RunFolder:
 
     def latest_path(self) -> Path | None:
         """The newest checkpoint's file."""
-        found = self._checkpoints()
+        found = checkpoints(self.path)
         return found[-1][1] if found else None
 
-    def _checkpoints(self) -> list[tuple[int, Path]]:
-        pairs = [
-            (re.fullmatch(r"checkpoint-(\d{8,10})\.pt", path.name), path)
-            for path in self.path.glob("checkpoint-*.pt")
-        ]
-        return sorted((int(match[1]), path) for match, path in pairs if match)
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run's plan.json says.
+
+    Attributes:
+        wanted: the settings that it began with.
+        decided: what followed from them.
+        run: names it.
+    """
+
+    wanted: Mapping[str, Any]
+    decided: Mapping[str, Any]
+    run: str
+
+
+def read_plan(folder: Path) -> Plan | None:
+    """The plan of the run in a folder, or None where there is none.
+
+    Raises:
+        GapfillError: it cannot be read, or was changed.
+    """
+    path = folder / "plan.json"
+    if not path.exists():
+        return None
+    found = checkpoint.read_json(path)
+    try:
+        plan = build(Plan, found)
+    except UsageError as error:
+        raise GapfillError(
+            f"{path} is no plan of this version of gapfill. {_cure(folder)}"
+        ) from error
+    if plan.run != _run(plan.wanted, plan.decided):
+        raise GapfillError(f"{path} was changed since it was written. {_cure(folder)}")
+    return plan
+
+
+def checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """The checkpoints in a run's folder, by their steps."""
+    pairs = [
+        (re.fullmatch(r"checkpoint-(\d{8,10})\.pt", path.name), path)
+        for path in folder.glob("checkpoint-*.pt")
+    ]
+    return sorted((int(match[1]), path) for match, path in pairs if match)
 
 
 def differing(before: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
@@ -152,6 +187,17 @@ def _run(wanted: Mapping[str, Any], decided: Mapping[str, Any]) -> str:
 
 def _cure(folder: Path) -> str:
     return f"Give another --out, or delete {folder} to begin again."
+
+
+def _longer(folder: Path) -> str:
+    return (
+        "To train it longer, begin a run from its weights: "
+        f"gapfill fit … --from {folder} --out NEW; to begin again, delete {folder}."
+    )
+
+
+def _without_length(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: settings[name] for name in settings if name not in LENGTHS}
 
 
 def _difference(before: Any, now: Any, where: str = "") -> str:

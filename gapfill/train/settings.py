@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 from gapfill.config import Range
 from gapfill.errors import UsageError
 
+LENGTHS = ("steps", "epochs", "budget")
+"""The settings of which one says how long."""
 DEFAULT_EPOCHS = 25.0
 MOST_STEPS = 10**9
 LONGEST = 1000 * 3600  # seconds of a budget
@@ -55,7 +57,7 @@ class Training:
     save_seconds: Annotated[float, Range(0)] = 60.0
 
     def __post_init__(self) -> None:
-        given = [name for name in ("steps", "epochs", "budget") if getattr(self, name) is not None]
+        given = [name for name in LENGTHS if getattr(self, name) is not None]
         if len(given) > 1:
             raise UsageError(f"give one of steps, epochs and budget, not {' and '.join(given)}.")
         if self.budget is not None:
@@ -63,8 +65,8 @@ class Training:
 
     def identity(self) -> dict[str, Any]:
         """The settings that make a run this run: those that its weights depend on."""
-        names = ("steps", "epochs", "budget", "seed", "precision", "schedule", "warmup", "clip")
-        return {name: getattr(self, name) for name in (*names, "ema", "watch")}
+        names = ("seed", "precision", "schedule", "warmup", "clip", "ema", "watch")
+        return {name: getattr(self, name) for name in (*LENGTHS, *names)}
 
     @property
     def limit(self) -> str:

@@ -1,0 +1,173 @@
+"""Training further: from given weights, with other settings of learning, in a run of its own."""
+
+import pytest
+import torch
+from common import message
+
+import gapfill
+from gapfill import checkpoint, pretrained, registry, testing
+from gapfill.commands.main import main
+from gapfill.data import Stream
+from gapfill.errors import GapfillError
+
+SMALL = {"size": 32, "width": 4}
+STEPS = {"steps": 4, "precision": "fp32", "device": "cpu", "log_every": 1, "save_seconds": 0.0}
+
+
+def fit(model, out=None, **more):
+    images = testing.pictures(model, 12)
+    return model.fit(Stream(images, 4), out=out, **STEPS | {"quiet": True} | more)
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """The folder of a finished run, which was watched."""
+    folder = tmp_path_factory.mktemp("runs") / "given"
+    model = gapfill.create("cnn", **SMALL)
+    fit(model, folder, val=testing.pictures(model, 4), watch=2)
+    return folder
+
+
+class Killed(Exception):  # noqa: N818, not an error
+    pass
+
+
+def killed(step, model, out, **more):
+    class Ending(Stream):
+        def block(self, first, count):
+            if first == step:
+                raise Killed
+            return super().block(first, count)
+
+    with pytest.raises(Killed):
+        model.fit(Ending(testing.pictures(model, 12), 4), out=out, quiet=True, **STEPS | more)
+    return out
+
+
+def same(one, two):
+    return all(map(torch.equal, one.state_dict().values(), two.state_dict().values()))
+
+
+def test_a_run_from_given_weights_is_resumed_exactly_and_keeps_where_it_began(given, tmp_path):
+    whole = fit(gapfill.load(given), tmp_path / "whole")
+    killed(2, gapfill.load(given), tmp_path / "cut")
+    cut = fit(gapfill.load(given), tmp_path / "cut")
+    assert same(whole, cut)
+    for model in (cut, gapfill.load(tmp_path / "cut")):
+        assert model.began_with == {
+            "name": "given",
+            "digest": checkpoint.digest_of(given / "model" / "model.safetensors"),
+        }
+        assert model.training_pictures.trainings == 2
+        initial = checkpoint.digest(gapfill.load(given).state_dict())
+        assert model.training_run["initial_weights"] == initial
+
+
+def test_other_weights_to_begin_with_are_another_run(given, tmp_path):
+    fit(gapfill.load(given), tmp_path / "run")
+    text = message(fit, gapfill.load(tmp_path / "run"), tmp_path / "run")
+    assert "holds a run with other settings (initial_weights: " in text
+    assert gapfill.load(given).began_with is None
+
+
+def test_settings_of_learning_may_be_others_and_no_more(given):
+    model = gapfill.load(given, lr=1e-4, dropout=0.0)
+    assert (model.config.lr, model.config.dropout, model.config.width) == (1e-4, 0.0, 4)
+    assert same(model, gapfill.load(given))
+    assert model.began_with is None
+    assert model.loaded_from["name"] == "given"
+    assert message(gapfill.load, given, lr=1e-4, width=8) == (
+        "cnn: the weights of given were made with width=4, not 8; "
+        "only settings that say how a model learns may be others."
+    )
+    assert "unknown setting 'depth'" in message(gapfill.load, given, depth=2)
+
+
+def test_a_setting_that_changes_fills_but_no_weights_is_refused(tmp_path):
+    model = testing.trained(gapfill.create("dcgan", critic_width=4, **SMALL))
+    model.save(tmp_path / "whole")
+    assert "recipe=radford, not paper" in message(gapfill.load, tmp_path / "whole", recipe="paper")
+    assert "critic_width=4" in message(gapfill.load, tmp_path / "whole", critic_width=8)
+    model.save(tmp_path / "small", critics=False)
+    assert gapfill.load(tmp_path / "small", critic_width=8).config.critic_width == 8
+
+
+def test_what_a_run_has_kept_is_loaded_finished_or_not(given, tmp_path):
+    assert same(gapfill.load(given, which="best"), gapfill.load(given))
+    cut = killed(3, gapfill.create("cnn", **SMALL), tmp_path / "cut", ema=0.0)
+    state = checkpoint.load(cut / "checkpoint-00000003.pt")
+    last = gapfill.load(cut, which="last")
+    assert all(
+        torch.equal(last.state_dict()[name], state["module"][name]) for name in state["module"]
+    )
+    assert last.training_cost["steps"] == 3
+    assert last.training_run["weights"] == "last, at step 3"
+    image, mask = testing.pictures(last), testing.holes(last)
+    assert last.inpaint(image, mask).shape == image.shape
+    assert "takes the weights that it has so far" in message(gapfill.load, cut)
+    assert "has no best weights" in message(gapfill.load, cut, which="best")
+    assert "'best' or 'last'; got 'first'" in message(gapfill.load, cut, which="first")
+    assert "is no run's folder" in message(gapfill.load, tmp_path, which="last")
+    for path in cut.glob("checkpoint-*"):
+        path.write_bytes(b"")
+    assert "is damaged" in message(gapfill.load, cut, which="last", error=GapfillError)
+    for path in cut.glob("checkpoint-*"):
+        path.unlink()
+    assert "has no checkpoint yet" in message(gapfill.load, cut, which="last")
+
+
+@pytest.fixture
+def run(tmp_path):
+    """`gapfill fit` on a few pictures of its own; returns the exit code."""
+    from PIL import Image
+
+    (tmp_path / "faces").mkdir()
+    for number, each in enumerate(testing.pictures(gapfill.create("cnn", **SMALL), 24)):
+        Image.fromarray(each.permute(1, 2, 0).numpy()).save(tmp_path / "faces" / f"{number}.png")
+
+    def call(model, *words, out="run", steps=2):
+        where = ("--data", tmp_path / "faces", "--out", tmp_path / out, "--steps", steps)
+        fast = ("--batch-size", 4, "--device", "cpu", "--precision", "fp32")
+        return main([str(word) for word in ("fit", model, *words, *where, *fast)])
+
+    return call
+
+
+def test_fit_goes_on_from_a_folder(run, given, tmp_path, capsys):
+    assert run("cnn", "--from", given, "--set", "lr=1.0e-4") == 0
+    model = gapfill.load(tmp_path / "run")
+    assert (model.config.size, model.config.lr) == (32, 1e-4)
+    assert model.began_with["name"] == "given"
+    capsys.readouterr()
+    assert run("cnn", "--from", given, "--set", "lr=1.0e-4", steps=3) == 2
+    longer = f"To train it longer, begin a run from its weights: gapfill fit … --from {tmp_path}"
+    assert longer in capsys.readouterr().err
+    assert run("cnn", "--from", tmp_path / "run", out="longer", steps=3) == 0
+    assert gapfill.load(tmp_path / "longer").training_pictures.trainings == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("unet", "--from", "GIVEN"), "the weights of given are a 'cnn's, not a 'unet's."),
+        (("cnn", "--from", "GIVEN", "--set", "width=8"), "were made with width=4, not 8"),
+        (("cnn", "--from", "nowhere"), "there are no weights at nowhere: give the folder"),
+        (("cnn", "--from", "cnn"), "no weights of 'cnn' come with gapfill."),
+        (("cnn", "--which", "last"), "--which is for --from RUN."),
+    ],
+)
+def test_what_cannot_be_begun_with_is_said(run, given, capsys, monkeypatch, words, said):
+    monkeypatch.setattr(pretrained, "FOLDER", given / "none")
+    assert run(*(given if word == "GIVEN" else word for word in words)) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_what_comes_with_the_package_is_trained_further(given, monkeypatch, tmp_path):
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    gapfill.load(given).half().save(tmp_path / "cnn" / "any")
+    for model in (
+        gapfill.create("cnn", pretrained=True, lr=1e-4),
+        registry.open_weights("cnn@any", "cnn", settings={"lr": 1e-4}),
+    ):
+        assert fit(model).began_with["name"] == "cnn@any"
+        assert model.config.lr == 1e-4
