@@ -162,12 +162,13 @@ def _fit_plain(value: Any, hint: Any, where: str) -> Any:
         return value
     kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     cure = ""
-    if hint is float and isinstance(value, str) and _is_number(value):
+    if hint is float and isinstance(value, str) and is_number(value):
         cure = f" YAML reads this as text: write {_with_point(value)}."
     raise UsageError(f"{where} must be {kinds.get(hint, hint)}; got {_show(value)}.{cure}")
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether `text` is a finite number as Python writes them."""
     try:
         return math.isfinite(float(text))
     except ValueError:

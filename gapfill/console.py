@@ -145,24 +145,26 @@ def add_set(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def parse_set(pairs: Sequence[str]) -> dict[str, Any]:
-    """The settings in `NAME=VALUE` texts, values read as YAML reads them.
+def parse_set(pairs: Sequence[str], where: str = "--set") -> dict[str, Any]:
+    """The settings in `NAME=VALUE` texts, values read as YAML reads them, and `2e-4` as a number.
 
     Raises:
         UsageError: a text without `=`.
     """
-    from gapfill.config import read_yaml
+    from gapfill.config import is_number, read_yaml
     from gapfill.errors import UsageError
 
     settings = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise UsageError(f"--set wants NAME=VALUE, such as width=32; got '{pair[:60]}'.")
+            raise UsageError(f"{where} wants NAME=VALUE, such as width=32; got '{pair[:60]}'.")
         try:
-            settings[name] = read_yaml(value)
+            found = read_yaml(value)
         except UsageError as error:
-            raise UsageError(f"--set {pair[:60]}: the value is no YAML: {error}") from error
+            raise UsageError(f"{where} {pair[:60]}: the value is no YAML: {error}") from error
+        # What a YAML file has to spell 2.0e-4 is a number on a command line.
+        settings[name] = float(found) if isinstance(found, str) and is_number(found) else found
     return settings
 
 

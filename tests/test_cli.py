@@ -380,7 +380,7 @@ def test_cuda_where_there_is_none_is_one_line(capsys, folder, photo, tmp_path):
         (("fit", "cnn", "--out", "r", "--set", "width"), "--set wants NAME=VALUE"),
         (("fit", "cnn", "--out", "r", "--set", "=4"), "--set wants NAME=VALUE"),
         (("fit", "cnn", "--out", "r", "--set", "widht=4"), "Did you mean 'width'?"),
-        (("fit", "cnn", "--out", "r", "--set", "lr=2e-4"), "write 2.0e-4."),
+        (("fit", "cnn", "--out", "r", "--set", "lr=2e-4x"), "lr must be a number; got '2e-4x'"),
         (("fit", "cnn", "--out", "r", "--set", "width=["), "--set"),
         (("fit", "cnn", "--out", "r", "--device", "gpu"), "unknown device 'gpu'."),
         (("fit", "cnn", "--out", "r", "--budget", "soon"), "budget must be a time such as"),

@@ -14,7 +14,7 @@ from PIL import Image
 import gapfill
 from gapfill import compare, masks, metrics, registry
 from gapfill.about import About
-from gapfill.compare import command, evaluate, stages
+from gapfill.compare import command, evaluate, settings, stages
 from gapfill.data.faces import generate
 from gapfill.data.table import Table
 from gapfill.errors import GapfillError, UsageError
@@ -293,6 +293,87 @@ def test_the_time_of_a_fill_is_measured_alone_and_in_batches():
 def chosen(*words):
     entries, left_out = stages.contestants(words, 32)
     return [entry.label for entry in entries], left_out
+
+
+def planned(*words, out="x"):
+    return command.make_plan(command.parser().parse_args([*words, *SMALL, "--out", str(out)]))
+
+
+def test_what_stands_behind_a_colon_is_for_one_model_alone(small_set, tmp_path):
+    words = "cnn:lr=5e-4,width=4", "cnn:steps=2,batch_size=4,mask=brush,train.ema=0", "cnn"
+    plan = planned("--models", *words, out=tmp_path)
+    first, second, plain = plan.entries[2:]
+    assert [entry.label for entry in (first, second, plain)] == list(words)
+    assert first.recipe.settings == {"lr": 5e-4, "width": 4}
+    assert (first.recipe.train.steps, first.recipe.batch_size, first.recipe.mask) == (
+        3,
+        8,
+        "center",
+    )
+    assert (second.recipe.train.steps, second.recipe.train.ema) == (2, 0)
+    assert (second.recipe.batch_size, second.recipe.mask) == (4, "brush")
+    assert plain.recipe.settings == {}
+
+
+def test_both_recipes_of_dcgan_stand_in_one_table(small_set, tmp_path, capsys):
+    small = "width=4,critic_width=4"
+    words = [f"dcgan:recipe=paper,{small},steps=2", f"dcgan:recipe=radford,{small}"]
+    command_line = ["--models", *words, *SMALL, "--out", str(tmp_path)]
+    assert compare.main(command_line) == 0
+    rows = json.loads((tmp_path / "results.json").read_text("utf-8"))["models"][2:]
+    assert [row["label"] for row in rows] == words
+    assert [row["config"]["recipe"] for row in rows] == ["paper", "radford"]
+    assert [row["training"]["steps"] for row in rows] == [2, 3]
+    assert [row["own"] for row in rows] == [["2 steps"], []]
+    assert f"but {words[0]}: 2 steps" in unescape((tmp_path / "report.html").read_text("utf-8"))
+    names = {path.name for path in (tmp_path / "models").iterdir()} - {"mean", "telea"}
+    assert names == {word.replace(":", "-") for word in words}
+    before = {name: (tmp_path / "models" / name / "seed-0" / "model").stat() for name in names}
+    assert compare.main(command_line) == 0  # and trains nothing again
+    after = {name: (tmp_path / "models" / name / "seed-0" / "model").stat() for name in names}
+    assert {name: stat.st_mtime_ns for name, stat in before.items()} == {
+        name: stat.st_mtime_ns for name, stat in after.items()
+    }
+
+
+def test_a_recipe_says_in_a_comparison_what_the_command_line_leaves_open(small_set, tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("model: cnn\nbatch_size: 4\ntrain: {steps: 5, precision: fp32}\n")
+    words = ["--models", str(recipe), f"{recipe}:batch_size=2,steps=7", "gan", "--size", "32"]
+    for more, expected in (
+        ([], [(5, 4), (7, 2), (None, 64)]),
+        (["--steps", "9"], [(9, 4), (7, 2), (9, 64)]),
+    ):
+        plan = command.make_plan(command.parser().parse_args([*words, *more, "--out", "x"]))
+        recipes = [entry.recipe for entry in plan.entries[2:]]
+        assert [(each.train.steps, each.batch_size) for each in recipes] == expected
+        assert recipes[2].train.budget == (None if more else command.GENERATED_BUDGET)
+        assert recipes[0].train.precision == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("cnn:widht=3", "cnn: unknown setting 'widht'. Did you mean 'width'? Known: batch_size, "),
+        ("cnn:lr=9", "cnn: lr must be 1e-07 to 1; got 9.0 (float)."),
+        ("cnn:steps=x", "cnn: steps must be a whole number; got 'x' (str)."),
+        ("cnn:batch_size=1", "cnn: batch_size must be 2 to 65536; got 1 (int)."),
+        ("cnn:seed=3", "cnn: 'seed' is not for one model: the runs of all models have the same "),
+        ("flow:steps=3", "write settings.steps or train.steps."),
+        ("cnn:width", "cnn: settings are said as cnn:NAME=VALUE; got 'width'."),
+        ("cnn:width=3,lr", "cnn wants NAME=VALUE, such as width=32; got 'lr'."),
+        ("telea:steps=3", "telea: unknown setting 'steps'. Known: radius"),
+        ("unet@center:lr=1", "unet@center is trained already: it takes no settings (lr=1)."),
+        ("cnn:mask=foo", "unknown mask kind 'foo'"),
+        ("nope:lr=1", "unknown model 'nope'. "),
+    ],
+)
+def test_settings_that_a_model_does_not_have_are_refused(small_set, word, said):
+    assert said in message(planned, "--models", word)
+
+
+def test_the_labels_of_settings_are_folders_on_every_system():
+    assert settings.file_name("cnn:mask=file:a/b.png,lr=1") == "cnn-mask=file-a-b.png,lr=1"
 
 
 def test_the_baselines_say_so_themselves_and_the_floor_comes_first():

@@ -47,7 +47,8 @@ def run(options: argparse.Namespace) -> None:
     from gapfill.randomness import mix, seeded
     from gapfill.recipe import Recipe, read_recipe
     from gapfill.registry import open_weights
-    from gapfill.train import Training, resolve_mode
+    from gapfill.train import resolve_mode
+    from gapfill.train.settings import LENGTHS
 
     out = Path(options.out)
     checkpoint.check_folder(out)
@@ -71,11 +72,8 @@ def run(options: argparse.Namespace) -> None:
     if options.invert_mask:
         recipe = replace(recipe, mask=masks.inverted_files([recipe.mask])[0])
     masks.check(recipe.mask)
-    length = console.given(options, "epochs", "steps", "budget")
-    training = plain(recipe.train) | console.given(options, "device", "precision", "mode", "seed")
-    if length:
-        training |= dict.fromkeys(("epochs", "steps", "budget")) | length
-    train = build(Training, training, where="fit")
+    asked = console.given(options, *LENGTHS, "device", "precision", "mode", "seed")
+    train = recipe.train.changed(asked, where="fit")
     device = ranks.start(train.device)
     how = f"{resolve_precision(train.precision, device)}, {resolve_mode(train.mode, device)}"
     with seeded(mix(train.seed, "weights")):

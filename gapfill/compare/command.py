@@ -53,8 +53,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help=f"names, wildcards such as '*gan', groups ({', '.join(GROUPS)}), recipes (.yaml), "
         "NAME@TAG, weights that come with gapfill, folders of saved models, or pictures:FOLDER, "
-        "which another program filled (see `gapfill bank`); the mean picture and Telea "
-        "stand in every table",
+        "which another program filled (see `gapfill bank`); settings for one stand behind a "
+        "colon, cnn:lr=5e-4,steps=2000; the mean picture and Telea stand in every table",
     )
     console.add_data(parser)
     console.add_test(parser)
@@ -109,6 +109,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     from gapfill.data.stream import LARGEST_BATCH
     from gapfill.errors import UsageError
     from gapfill.train import Training, resolve_mode
+    from gapfill.train.settings import LENGTHS
 
     if options.out:
         checkpoint.check_folder(Path(options.out))
@@ -130,17 +131,20 @@ def make_plan(options: argparse.Namespace) -> Plan:
     batch_size = 64 if options.batch_size is None else options.batch_size
     if not 2 <= batch_size <= LARGEST_BATCH:
         raise UsageError(f"--batch-size must be 2 to {LARGEST_BATCH}; got {batch_size}.")
-    names = ("epochs", "steps", "budget")
-    length = console.given(options, *names)
+    length = console.given(options, *LENGTHS)
     settings = console.given(options, "seed", "device", "precision", "mode")
     training = build(Training, length | settings, where="compare")
-    resolve_mode(training.mode, ranks.resolve(training.device))
+    resolve_mode(training.mode, device := ranks.resolve(training.device))
     entries, left_out = contestants([*baselines(), *options.models], options.size)
-    if options.no_flip:
-        entries = tuple(entry.unmirrored() for entry in entries)
     table = open_table(options.data, options.size, options.crop, extra=options.extra)
     if table.generated and not length:
         training = build(Training, settings | {"budget": GENERATED_BUDGET})
+    asked = console.given(options, *LENGTHS, "device", "precision", "mode", "batch_size")
+    asked |= {"mask": mask} | ({"flip": False} if options.no_flip else {})
+    otherwise = {name: getattr(training, name) for name in LENGTHS}
+    entries = tuple(entry.under(asked, otherwise) for entry in entries)
+    for recipe in filter(None, (entry.recipe for entry in entries)):
+        resolve_mode(recipe.train.mode, device)
     if options.test:
         test = test_pictures(open_table(options.test, options.size, options.crop))
     else:
@@ -150,7 +154,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
         "size": options.size,
         "mask": mask,
         "batch_size": batch_size,
-        "training": {name: getattr(training, name) for name in (*names, "precision", "seed")},
+        "training": {name: getattr(training, name) for name in (*LENGTHS, "precision", "seed")},
     } | ({"flip": False} if options.no_flip else {})
     return Plan(
         entries=entries,

@@ -12,12 +12,15 @@ from gapfill import masks, pretrained
 from gapfill.about import GROUPS
 from gapfill.compare import elsewhere
 from gapfill.compare.plan import Contestant
+from gapfill.compare.settings import file_name, read, split
 from gapfill.config import nearest
 from gapfill.console import say
 from gapfill.errors import GapfillError, UsageError
 from gapfill.reading.regular import expand, is_there
 from gapfill.recipe import Recipe, read_recipe
 from gapfill.registry import built_in, list_models, load, model_class
+
+_LONGEST = 100  # characters of a label
 
 
 def baselines() -> list[str]:
@@ -33,6 +36,8 @@ def contestants(words: Sequence[str], size: int) -> tuple[tuple[Contestant, ...]
     folder of pictures that another program filled, or a wildcard. What a group or a wildcard chose
     and cannot be made is left out; what was named must work.
 
+    Behind a colon stand settings for this model alone (`gapfill.compare.settings`).
+
     Returns:
         The contestants, and the names of those left out with the reason.
 
@@ -41,24 +46,28 @@ def contestants(words: Sequence[str], size: int) -> tuple[tuple[Contestant, ...]
             folder that cannot be read.
         GapfillError: a named model that cannot be made here.
     """
-    named: dict[str, bool] = {}
+    named: dict[tuple[str, str], bool] = {}
     for word in words:
-        for name, by_name in _expanded(word):
-            named[name] = named.get(name, False) or by_name
+        whole = word.startswith(elsewhere.WORD) or is_there(expand(word))
+        short, said = (word, "") if whole else split(word)
+        for name, by_name in _expanded(short):
+            named[name, said] = named.get((name, said), False) or by_name
     found: dict[str, Contestant] = {}
     left_out: dict[str, str] = {}
-    for word, by_name in named.items():
+    taken: set[str] = set()
+    for (word, said), by_name in named.items():
         try:
-            entry = replace(_entry(word), named=by_name)
+            entry = replace(_entry(word, said), named=by_name)
             _check(entry, size)
         except Exception as error:
             if by_name:
                 raise
-            left_out[word] = leave_out(word, error)
+            left_out[word] = leave_out(f"{word}:{said}" if said else word, error)
             continue
         label, number = entry.label, 2
-        while label in found:
+        while file_name(label) in taken:
             label, number = f"{entry.label}-{number}", number + 1
+        taken.add(file_name(label))
         found[label] = replace(entry, label=label)
     return tuple(found.values()), left_out
 
@@ -90,6 +99,9 @@ def _expanded(word: str) -> Iterator[tuple[str, bool]]:
     elif set(word) & set("*?["):
         raise UsageError(f"no model is called anything like '{word}'. Known: {', '.join(known)}")
     else:
+        name, colon, rest = word.partition(":")
+        if colon and (name in known or name in GROUPS):
+            raise UsageError(f"{name}: settings are said as {name}:NAME=VALUE; got '{rest[:60]}'.")
         raise UsageError(f"unknown model '{word}'. {nearest(word, [*known, *GROUPS])}")
 
 
@@ -101,7 +113,19 @@ def _group(name: str) -> str | None:
         return None
 
 
-def _entry(word: str) -> Contestant:
+def _entry(word: str, said: str) -> Contestant:
+    """The contestant that a word stands for, with the settings behind its colon."""
+    entry = _plain_entry(word)
+    if not said:
+        return entry
+    if entry.recipe is None:
+        raise UsageError(f"{word} is trained already: it takes no settings ({said[:60]}).")
+    own = read(said, entry.recipe, word)
+    label = _readable(f"{entry.label}:{said}"[:_LONGEST])
+    return replace(entry, label=label, said=own, recipe=own.over(entry.recipe, word))
+
+
+def _plain_entry(word: str) -> Contestant:
     path = expand(word)
     if word.startswith(elsewhere.WORD):
         path = Path(word.removeprefix(elsewhere.WORD)).expanduser()
@@ -136,6 +160,9 @@ def _check(entry: Contestant, size: int) -> None:
         load(entry.folder)
         return
     model = entry.recipe.sized(size).create()
+    own = getattr(model.config, "size", size)
+    if own != size:
+        raise UsageError(f"{entry.label} is for {own}×{own} pictures, the comparison for {size}.")
     if not model.needs_training:
         grey = torch.full((1, 3, size, size), 127, dtype=torch.uint8)
         model.inpaint(grey, masks.draw("center", 0, size))

@@ -35,12 +35,14 @@ def forecast(plan: Plan) -> str:
 
 def _run(plan: Plan, entry: Contestant) -> tuple[str, float | None]:
     """One run of a model in words, and its seconds where they are known."""
-    if plan.training.budget is not None:
-        budget = seconds(plan.training.budget)
+    assert entry.recipe is not None
+    train = entry.recipe.train
+    if train.budget is not None:
+        budget = seconds(train.budget)
         return duration(budget), budget
-    steps = plan.training.steps
+    steps = train.steps
     if steps is None:
-        epochs = plan.training.epochs or DEFAULT_EPOCHS
+        epochs = train.epochs or DEFAULT_EPOCHS
         steps = max(1, round(epochs * len(stream(plan, entry, plan.seeds[0]))))
     text = f"{steps:,} steps"
     if steps < _WORTH:
@@ -57,6 +59,8 @@ def _seconds_a_step(plan: Plan, entry: Contestant) -> float:
     settings: dict[str, Any] = training_of(plan, entry, plan.seeds[0])
     for steps in (1, 2):
         settings |= {"epochs": None, "budget": None, "steps": steps}
-        model.fit(stream(plan, entry, plan.seeds[0]), mask=plan.mask, quiet=True, **settings)
+        model.fit(
+            stream(plan, entry, plan.seeds[0]), mask=entry.recipe.mask, quiet=True, **settings
+        )
     assert model.training_cost is not None
     return model.training_cost["seconds"] / 2

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gapfill import masks, ranks
+from gapfill.compare import settings
+from gapfill.compare.settings import Said
 from gapfill.compute import resolve_precision
 from gapfill.data import Table
 from gapfill.recipe import Recipe
@@ -23,6 +25,7 @@ class Contestant:
         recipe: what to train, or None.
         folder: where it is saved, or None.
         pictures: where the pictures are that another program filled, or None.
+        said: what its own word says of its training.
         named: whether it was asked for by its name; one that a group or a wildcard chose may fail
             without ending the comparison.
     """
@@ -31,13 +34,17 @@ class Contestant:
     recipe: Recipe | None = None
     folder: Path | None = None
     pictures: Path | None = None
+    said: Said | None = None
     named: bool = True
 
-    def unmirrored(self) -> Contestant:
-        """The same, trained without mirrored pictures if it is trained here."""
-        return (
-            self if self.recipe is None else replace(self, recipe=replace(self.recipe, flip=False))
-        )
+    def under(self, asked: Mapping[str, Any], length: Mapping[str, Any]) -> Contestant:
+        """The same, trained as the command line asks (`settings.under`), and as its word says."""
+        if self.recipe is None:
+            return self
+        recipe = settings.under(self.recipe, asked, length)
+        if self.said is not None:
+            recipe = self.said.over(recipe, self.label)
+        return replace(self, recipe=recipe)
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,13 @@ from gapfill.compare.kept import identity
 from gapfill.compare.learning import learned_from
 from gapfill.compare.plan import Contestant, Plan
 from gapfill.compare.runs import Bench, Tested, place
+from gapfill.compare.settings import differences
 from gapfill.compute import resolve_precision
 from gapfill.config import plain
 from gapfill.console import say
 from gapfill.inpainter import Inpainter
 from gapfill.metrics.paired import LEVEL, RESAMPLES, SEED, Bootstrap, Scores
+from gapfill.recipe import Recipe
 from gapfill.registry import saved_in
 from gapfill.report.load import SCHEMA
 from gapfill.train.log import named, read_log
@@ -48,6 +50,7 @@ def row(
     facts = _facts(plan, entry, model, bench) if model is not None else _elsewhere(tested)
     return {
         "label": entry.label,
+        "own": _own(plan, entry) if facts["learned"] else [],
         **facts,
         "scores": _scores(tested, bench, reason),
         "runs": found,
@@ -61,6 +64,14 @@ def row(
             for number in tested.worst(bench).tolist()
         ],
     }
+
+
+def _own(plan: Plan, entry: Contestant) -> list[str]:
+    """In what the model's training differs from that of the others, in words."""
+    if entry.recipe is None:
+        return []
+    common = Recipe("", mask=plan.mask, batch_size=plan.batch_size, train=plan.training)
+    return differences(entry.recipe, common)
 
 
 def _facts(plan: Plan, entry: Contestant, model: Inpainter, bench: Bench) -> dict[str, Any]:
@@ -255,7 +266,7 @@ def whole(
             ],
             "trained_under": plan.mask,
             "seeds": list(plan.seeds),
-            "limit": plan.training.limit,
+            "limit": f"{plan.training.limit} each",
             "batch_size": plan.batch_size,
             "rounding": "uint8",
         },

@@ -17,6 +17,7 @@ from gapfill.compare.bank import test_masks
 from gapfill.compare.kept import Kept, identity
 from gapfill.compare.plan import Contestant, Plan
 from gapfill.compare.sets import Sets
+from gapfill.compare.settings import file_name
 from gapfill.config import plain
 from gapfill.console import say
 from gapfill.data import Stream
@@ -221,22 +222,20 @@ def _given(entry: Contestant, bench: Bench) -> Tested:
 
 def place(plan: Plan, entry: Contestant, seed: int) -> Path:
     """Where one run of a contestant is kept."""
-    return plan.out / "models" / entry.label / f"seed-{seed}"
+    return plan.out / "models" / file_name(entry.label) / f"seed-{seed}"
 
 
 def stream(plan: Plan, entry: Contestant, seed: int) -> Stream:
     """The training pictures as one run of a contestant sees them."""
     assert entry.recipe is not None
     pictures = plan.table.part("train").images
-    return Stream(pictures, plan.batch_size, seed, flip=entry.recipe.flip)
+    return Stream(pictures, entry.recipe.batch_size, seed, flip=entry.recipe.flip)
 
 
 def training_of(plan: Plan, entry: Contestant, seed: int) -> dict[str, Any]:
-    """The trainer's settings of one run: the recipe's, and the comparison's over them."""
+    """The trainer's settings of one run."""
     assert entry.recipe is not None
-    length = {name: getattr(plan.training, name) for name in ("steps", "epochs", "budget")}
-    training = plain(entry.recipe.train) | length | {"seed": seed, "device": plan.training.device}
-    return training | {"precision": plan.training.precision, "mode": plan.training.mode}
+    return plain(entry.recipe.train) | {"seed": seed, "device": plan.training.device}
 
 
 def _seeds(plan: Plan, entry: Contestant) -> tuple[int, ...]:
@@ -255,7 +254,7 @@ def _trained(plan: Plan, entry: Contestant, seed: int) -> Inpainter:
     with seeded(mix(seed, "weights")):
         model = recipe.create()
     pictures = stream(plan, entry, seed)
-    how = training_of(plan, entry, seed) | {"mask": plan.mask, "val": plan.table.validation}
+    how = training_of(plan, entry, seed) | {"mask": entry.recipe.mask, "val": plan.table.validation}
     if is_saved(home):
         saved = _reused(home, entry, model.identity(pictures, **how))
         return saved.to(ranks.resolve(plan.training.device))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 
 from gapfill.report.charts import value_range
@@ -33,7 +34,8 @@ def losses(histories: Sequence[History]) -> bytes:
             axis.spines[["top", "right"]].set_visible(False)
             axis.tick_params(labelsize=9)
             if row == 0:
-                axis.set_title(label.replace("$", r"\$"), fontsize=12)
+                lines = textwrap.wrap(label, 30) or [label]
+                axis.set_title("\n".join(lines).replace("$", r"\$"), fontsize=12)
             else:
                 axis.set_xlabel("steps", fontsize=9)
             if column == 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gapfill.report.learning import trained_here
+from gapfill.report.learning import own, trained_here
 from gapfill.report.scores import (
     Score,
     contenders,
@@ -179,7 +179,7 @@ def protocol(results: dict[str, Any]) -> str:
     several = " A picture's score is its mean over the runs." if len(rules["seeds"]) > 1 else ""
     trained = (
         f" {who} on {data['train']:,} pictures{under}, with "
-        f"{rules['limit']}, batches of {rules['batch_size']}, "
+        f"{rules['limit']}, batches of {rules['batch_size']}{own(results)}, "
         f"seed{'s' if len(rules['seeds']) > 1 else ''} {seeds}; {kept}{several}"
         if here
         else ""

@@ -60,10 +60,26 @@ def under(results: dict[str, Any]) -> str:
     here, others = trained_here(results)
     if not kind or not (here or others):
         return ""
-    if not others:
+    facts = {model["label"]: model.get("learned_from") or {} for model in results["models"]}
+    by_kind: dict[str, list[str]] = {}
+    for label in here:
+        by_kind.setdefault(facts[label].get("mask") or kind, []).append(label)
+    if list(by_kind) == [kind] and not others:
         return f"Every model was trained under {kind} masks."
-    first = f"{listing(here)} {_were(here)} trained under {kind} masks; " if here else ""
-    return f"{first}{listing(others)} {_were(others)} trained elsewhere, as said below."
+    said = [f"{listing(who)} {_were(who)} trained under {k} masks" for k, who in by_kind.items()]
+    if others:
+        said.append(f"{listing(others)} {_were(others)} trained elsewhere, as said below")
+    return f"{'; '.join(said)}."
+
+
+def own(results: dict[str, Any]) -> str:
+    """Say in what single models were trained otherwise than the rest: ` (but cnn: 9 steps)`."""
+    said = [
+        f"{model['label']}: {', '.join(model['own'])}"
+        for model in results["models"]
+        if model.get("own")
+    ]
+    return f" (but {'; '.join(said)})" if said else ""
 
 
 def trained_here(results: dict[str, Any]) -> tuple[list[str], list[str]]:

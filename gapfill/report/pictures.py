@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ HIDDEN = 206
 """The neutral light gray that stands for hidden pixels."""
 
 _INK, _PAPER, _GAP = (34, 37, 42), (255, 255, 255), 6
+_LINE = 15  # pixels of a heading's line, in its smallest font
 
 
 def corrupted(real: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -47,17 +49,18 @@ def grid(columns: Sequence[tuple[str, np.ndarray]], scale: int = 3) -> Image.Ima
     """
     height, width = (side * scale for side in columns[0][1].shape[-2:])
     rows = max(len(pictures) for _, pictures in columns)
-    head = 34
+    heads = [_fit(heading, width) for heading, _ in columns]
+    head = max(34, *(6 + _LINE * text.count("\n") + _LINE for text, _ in heads))
     size = (
         len(columns) * (width + _GAP) + _GAP,
         head + rows * (height + _GAP),
     )
     sheet = Image.new("RGB", size, _PAPER)
     draw = ImageDraw.Draw(sheet)
-    for column, (heading, pictures) in enumerate(columns):
+    for column, ((_, pictures), (text, font)) in enumerate(zip(columns, heads, strict=True)):
         left = _GAP + column * (width + _GAP)
-        text, font = _fit(heading, width)
-        draw.text((left + width / 2, head / 2), text, fill=_INK, font=font, anchor="mm")
+        middle = left + width / 2, head / 2
+        draw.text(middle, text, fill=_INK, font=font, anchor="mm", align="center")
         for row, picture in enumerate(pictures):
             enlarged = image(picture).resize((width, height), Image.Resampling.NEAREST)
             sheet.paste(enlarged, (left, head + row * (height + _GAP)))
@@ -65,12 +68,26 @@ def grid(columns: Sequence[tuple[str, np.ndarray]], scale: int = 3) -> Image.Ima
 
 
 def _fit(heading: str, width: int) -> tuple[str, ImageFont.FreeTypeFont | ImageFont.ImageFont]:
-    """Return the heading and the largest font that lets it fit `width`; cut it as a last resort."""
+    """Return the heading and the largest font that lets it fit `width`.
+
+    A long one gets lines, of which those that are still too long are cut.
+    """
     font = ImageFont.load_default(20)
     for size in range(20, 10, -1):
         font = ImageFont.load_default(size)
         if font.getlength(heading) <= width:
             return heading, font
-    while len(heading) > 1 and font.getlength(heading + "…") > width:
-        heading = heading[:-1]
-    return heading + "…", font
+    lines = [""]
+    for part in re.split(r"(?<=[:,])", heading):
+        if lines[-1] and font.getlength(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(_cut(line, width, font) for line in lines), font
+
+
+def _cut(line: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    if font.getlength(line) <= width:
+        return line
+    while len(line) > 1 and font.getlength(line + "…") > width:
+        line = line[:-1]
+    return line + "…"

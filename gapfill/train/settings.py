@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from gapfill.config import Range
+from gapfill.config import Range, build, plain
 from gapfill.errors import UsageError
 
 LENGTHS = ("steps", "epochs", "budget")
@@ -63,6 +64,17 @@ class Training:
         if self.budget is not None:
             seconds(self.budget)
 
+    def changed(self, changes: Mapping[str, Any], where: str = "") -> Training:
+        """These settings but for `changes`; another length takes the place of the one there is.
+
+        Raises:
+            UsageError: a setting that does not exist or makes no sense, named with `where`.
+        """
+        kept = plain(self)
+        if any(name in changes for name in LENGTHS):
+            kept |= dict.fromkeys(LENGTHS)
+        return build(Training, kept | dict(changes), where=where)
+
     def identity(self) -> dict[str, Any]:
         """The settings that make a run this run: those that its weights depend on."""
         names = ("seed", "precision", "schedule", "warmup", "clip", "ema", "watch")
@@ -72,10 +84,10 @@ class Training:
     def limit(self) -> str:
         """How long, in words."""
         if self.steps is not None:
-            return f"{self.steps:,} steps each"
+            return f"{self.steps:,} steps"
         if self.budget is not None:
-            return f"{self.budget} of training each"
-        return f"{self.epochs or DEFAULT_EPOCHS:g} epochs each"
+            return f"{self.budget} of training"
+        return f"{self.epochs or DEFAULT_EPOCHS:g} epochs"
 
 
 def seconds(text: str) -> float:
