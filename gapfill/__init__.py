@@ -15,6 +15,7 @@ from gapfill._version import __version__
 from gapfill.errors import GapfillError, UsageError
 
 if TYPE_CHECKING:
+    from gapfill.compare.calling import compare
     from gapfill.data import Stream, open_table
     from gapfill.fill.many import fill_all
     from gapfill.fill.prepared import Filler
@@ -49,6 +50,7 @@ __all__ = [
     "Update",
     "UsageError",
     "__version__",
+    "compare",
     "create",
     "fill_all",
     "list_models",
@@ -61,6 +63,7 @@ __all__ = [
 
 # Folders and files that people reach for without importing them first.
 _MODULES = (
+    "compare",
     "data",
     "loggers",
     "losses",
@@ -83,4 +86,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, *_MODULES]
+    return list({*__all__, *_MODULES})

@@ -17,7 +17,8 @@ from gapfill import console
 from gapfill.about import GROUPS
 
 if TYPE_CHECKING:
-    from gapfill.compare.stages import Plan
+    from gapfill.compare.stages import Contestant, Plan
+    from gapfill.data import Table
 
 NAME, HELP = "compare", "train, score and report several models"
 
@@ -72,7 +73,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out a comparison."""
-    from gapfill import loggers, report
+    from gapfill import report
     from gapfill.compare import stages
     from gapfill.compare.estimate import forecast
 
@@ -81,11 +82,7 @@ def run(options: argparse.Namespace) -> int:
     (console.say if to_stdout else console.show)(stages.headline(plan))
     if not options.quiet and (expected := forecast(plan)):
         console.say(expected)
-    results = stages.carry_out(plan)
-    written = report.write(plan.out)
-    with loggers.opened(plan.logger, plan.out / "tensorboard") as board:
-        if board is not None:
-            board.table(report.paper(plan.out, "markdown"), report.sheet(plan.out))
+    results, written = stages.complete(plan)
     if not to_stdout:
         console.show(report.table(results))
     if options.json:
@@ -95,17 +92,26 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def make_plan(options: argparse.Namespace) -> Plan:
+def make_plan(
+    options: argparse.Namespace,
+    lineup: tuple[tuple[Contestant, ...], dict[str, str]] | None = None,
+    opened: tuple[Table, Table | None] | None = None,
+    command: str | None = None,
+) -> Plan:
     """Check everything that can be checked before the work begins.
+
+    Args:
+        options: the command's.
+        lineup: the contestants and those left out, where they are no words.
+        opened: the pictures, and other test pictures if any, where they are in no files.
+        command: what makes this comparison again, where it is no command.
 
     Raises:
         UsageError: names, settings, masks, devices or pictures that make no sense.
     """
     from gapfill import checkpoint, loggers, masks, ranks
-    from gapfill.compare.plan import test_pictures
     from gapfill.compare.stages import Plan, baselines, contestants
     from gapfill.config import build
-    from gapfill.data import open_table
     from gapfill.data.stream import LARGEST_BATCH
     from gapfill.errors import UsageError
     from gapfill.train import Training, resolve_mode
@@ -135,8 +141,8 @@ def make_plan(options: argparse.Namespace) -> Plan:
     settings = console.given(options, "seed", "device", "precision", "mode")
     training = build(Training, length | settings, where="compare")
     resolve_mode(training.mode, device := ranks.resolve(training.device))
-    entries, left_out = contestants([*baselines(), *options.models], options.size)
-    table = open_table(options.data, options.size, options.crop, extra=options.extra)
+    entries, left_out = lineup or contestants([*baselines(), *options.models], options.size)
+    table, test = opened or _opened(options)
     if table.generated and not length:
         training = build(Training, settings | {"budget": GENERATED_BUDGET})
     asked = console.given(options, *LENGTHS, "device", "precision", "mode", "batch_size")
@@ -145,10 +151,6 @@ def make_plan(options: argparse.Namespace) -> Plan:
     entries = tuple(entry.under(asked, otherwise) for entry in entries)
     for recipe in filter(None, (entry.recipe for entry in entries)):
         resolve_mode(recipe.train.mode, device)
-    if options.test:
-        test = test_pictures(open_table(options.test, options.size, options.crop))
-    else:
-        test = table.part("test")
     wanted = {
         "data": table.digest(),
         "size": options.size,
@@ -160,7 +162,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
         entries=entries,
         left_out=left_out,
         table=table,
-        test=test,
+        test=test or table.part("test"),
         mask=mask,
         kinds=tuple(kinds),
         seeds=tuple(range(training.seed, training.seed + options.seeds)),
@@ -168,11 +170,22 @@ def make_plan(options: argparse.Namespace) -> Plan:
         training=training,
         wanted=wanted,
         out=Path(options.out) if options.out else _folder(wanted, options),
-        command=_command(options),
+        command=command or _command(options),
         quiet=options.quiet,
         elsewhere=bool(options.test),
         logger=options.logger,
     )
+
+
+def _opened(options: argparse.Namespace) -> tuple[Table, Table | None]:
+    """The pictures to learn from, and other test pictures if the options name them."""
+    from gapfill.compare.plan import test_pictures
+    from gapfill.data import open_table
+
+    table = open_table(options.data, options.size, options.crop, extra=options.extra)
+    if not options.test:
+        return table, None
+    return table, test_pictures(open_table(options.test, options.size, options.crop))
 
 
 def _folder(wanted: dict[str, Any], options: argparse.Namespace) -> Path:

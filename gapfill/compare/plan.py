@@ -9,9 +9,10 @@ from typing import Any
 
 from gapfill import masks, ranks
 from gapfill.compare import settings
-from gapfill.compare.settings import Said
+from gapfill.compare.settings import Said, file_name
 from gapfill.compute import resolve_precision
 from gapfill.data import Table
+from gapfill.inpainter import Inpainter
 from gapfill.recipe import Recipe
 from gapfill.train import Training, resolve_mode
 
@@ -26,6 +27,7 @@ class Contestant:
         folder: where it is saved, or None.
         pictures: where the pictures are that another program filled, or None.
         said: what its own word says of its training.
+        model: a trained model from Python, or None.
         named: whether it was asked for by its name; one that a group or a wildcard chose may fail
             without ending the comparison.
     """
@@ -35,6 +37,7 @@ class Contestant:
     folder: Path | None = None
     pictures: Path | None = None
     said: Said | None = None
+    model: Inpainter | None = None
     named: bool = True
 
     def under(self, asked: Mapping[str, Any], length: Mapping[str, Any]) -> Contestant:
@@ -86,6 +89,11 @@ class Plan:
     logger: str | None = None
 
 
+def place_of(folder: Path, label: str, seed: int) -> Path:
+    """Where one run of a contestant is kept in a comparison's folder."""
+    return folder / "models" / file_name(label) / f"seed-{seed}"
+
+
 def test_pictures(table: Table) -> Table:
     """Pictures of another place to be scored on: all, unless somebody split them."""
     return table.part("test") if table.own_split else table
@@ -111,4 +119,6 @@ def _scored(test: Table) -> str:
 def _masks(trained: str, scored: Iterable[str]) -> str:
     kinds = tuple(scored)
     words = ", ".join(map(masks.describe, kinds))
+    if trained in kinds and masks.few(trained):
+        return f"{words} (the same ones in training)"
     return words if kinds == (trained,) else f"{words} (trained under {masks.describe(trained)})"

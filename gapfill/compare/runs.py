@@ -15,9 +15,8 @@ from gapfill import loggers, masks, ranks
 from gapfill.compare import elsewhere, evaluate
 from gapfill.compare.bank import test_masks
 from gapfill.compare.kept import Kept, identity
-from gapfill.compare.plan import Contestant, Plan
+from gapfill.compare.plan import Contestant, Plan, place_of
 from gapfill.compare.sets import Sets
-from gapfill.compare.settings import file_name
 from gapfill.config import plain
 from gapfill.console import say
 from gapfill.data import Stream
@@ -222,7 +221,7 @@ def _given(entry: Contestant, bench: Bench) -> Tested:
 
 def place(plan: Plan, entry: Contestant, seed: int) -> Path:
     """Where one run of a contestant is kept."""
-    return plan.out / "models" / file_name(entry.label) / f"seed-{seed}"
+    return place_of(plan.out, entry.label, seed)
 
 
 def stream(plan: Plan, entry: Contestant, seed: int) -> Stream:
@@ -246,6 +245,9 @@ def _seeds(plan: Plan, entry: Contestant) -> tuple[int, ...]:
 
 def _trained(plan: Plan, entry: Contestant, seed: int) -> Inpainter:
     """The entry's model, trained now if it is not trained yet."""
+    if entry.model is not None:
+        entry.model.save(place(plan, entry, seed) / "model", overwrite=True)
+        return load(place(plan, entry, seed)).to(ranks.resolve(plan.training.device))
     if entry.recipe is None:
         assert entry.folder is not None
         return load(entry.folder).to(ranks.resolve(plan.training.device))
@@ -259,7 +261,9 @@ def _trained(plan: Plan, entry: Contestant, seed: int) -> Inpainter:
         saved = _reused(home, entry, model.identity(pictures, **how))
         return saved.to(ranks.resolve(plan.training.device))
     try:
-        with loggers.opened(plan.logger, plan.out / "tensorboard" / entry.label / home.name) as log:
+        with loggers.opened(
+            plan.logger, plan.out / "tensorboard" / home.parent.name / home.name
+        ) as log:
             hooks = {} if log is None else {"on_log": log.log, "on_look": log.look}
             model.fit(
                 pictures,

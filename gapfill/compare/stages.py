@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from gapfill import checkpoint, metrics, ranks
+from gapfill import checkpoint, loggers, metrics, ranks, report
 from gapfill.compare import results, runs
 from gapfill.compare.entries import baselines, contestants, leave_out
 from gapfill.compare.kept import Kept
@@ -25,7 +25,17 @@ from gapfill.report import seal
 from gapfill.report.load import scores_name
 from gapfill.train.folder import RunFolder
 
-__all__ = ["Contestant", "Plan", "baselines", "carry_out", "contestants", "headline"]
+__all__ = ["Contestant", "Plan", "baselines", "carry_out", "complete", "contestants", "headline"]
+
+
+def complete(plan: Plan) -> tuple[dict[str, Any], list[Path]]:
+    """Carry out a comparison and write its report; return results.json and the files written."""
+    found = carry_out(plan)
+    written = report.write(plan.out)
+    with loggers.opened(plan.logger, plan.out / "tensorboard") as board:
+        if board is not None:
+            board.table(report.paper(plan.out, "markdown"), report.sheet(plan.out))
+    return found, written
 
 
 def carry_out(plan: Plan) -> dict[str, Any]:

@@ -35,6 +35,7 @@ __all__ = [
     "describe",
     "digest",
     "draw",
+    "few",
     "inverted_files",
     "mask_kind",
     "parse",
@@ -152,7 +153,11 @@ def describe(kind: str) -> str:
     """The kind in words: masks in files with their number and the share that they hide."""
     words = []
     for part in parse(kind):
-        if is_file(part):
+        if isinstance(part, Handed):
+            count = len(part.bank)
+            share = part.bank.float().mean().item()
+            words.append(f"{part} ({count:,} mask{'s' * (count > 1)}, {share:.0%} missing)")
+        elif is_file(part):
             count, share = look(part)
             pictures = f"{count:,} picture{'s' * (count > 1)}"
             # An outer frame may well be missing; but mostly such masks are the other way round.
@@ -161,6 +166,11 @@ def describe(kind: str) -> str:
         else:
             words.append(part)
     return "+".join(words)
+
+
+def few(kind: str) -> bool:
+    """Whether the kind has a number of masks of its own, rather than another for each picture."""
+    return any(isinstance(part, Handed) or is_file(part) for part in parse(kind))
 
 
 def check(kind: str) -> None:
