@@ -227,7 +227,16 @@ def test_masks_of_ones_own_are_scored_and_trained_under(images, tmp_path, capsys
 
 def test_training_masks_of_their_own(images, tmp_path, capsys):
     settings = SMALL | {"quiet": False}
-    found = gapfill.compare("cnn", images, masks="center", mask=hole(2), out=tmp_path, **settings)
+    found = gapfill.compare(
+        {"narrow": "cnn:width=4,lr=1e-3"},
+        images,
+        masks="center",
+        mask=hole(2),
+        out=tmp_path,
+        **settings,
+    )
     assert found.masks == ("center",)
-    assert found["cnn"].model().training_run["mask"].startswith("tensor:")
+    narrow = found["narrow"].model()
+    assert (narrow.config.width, narrow.config.lr) == (4, 1e-3)
+    assert narrow.training_run["mask"].startswith("tensor:")
     assert "(trained under tensor:" in capsys.readouterr().err
