@@ -17,6 +17,7 @@ from gapfill.about import About
 from gapfill.card import leaving_out
 from gapfill.compute import true_float32
 from gapfill.config import plain
+from gapfill.data.checks import as_grey, as_rgb
 from gapfill.data.seen import Seen
 from gapfill.data.stream import check_images, to_network
 from gapfill.errors import UsageError
@@ -156,6 +157,7 @@ class Inpainter(nn.Module, ABC):
 
         Args:
             image: [N, 3, H, W], uint8 or float in [0, 1]; what the mask hides is never looked at.
+                Grey, [N, 1, H, W], is shown as three equal channels; the fill is its luma.
             mask: [N, 1, H, W], or [1, 1, H, W] for all; 0 and 1 in any dtype, 1 = missing.
             seed: names the noise of a stochastic model, together with a picture's number.
             first: the number of the first picture: with `first=7` a picture alone is filled as
@@ -167,6 +169,7 @@ class Inpainter(nn.Module, ABC):
         Raises:
             UsageError: shapes, ranges or masks that make no sense, or a model not yet trained.
         """
+        given, image = image, as_rgb(image)
         check_images(image)
         height, width = image.shape[-2:]
         self.check_size(height, width)
@@ -179,7 +182,10 @@ class Inpainter(nn.Module, ABC):
                 pictures, holes = image[part].to(self.device), mask[part].to(self.device)
                 with self.seeding(seed, first + start, len(pictures)):
                     filled.append(self.paint(pictures, holes).to(image.device))
-        return torch.cat(filled) if len(filled) > 1 else filled[0]
+        made = torch.cat(filled) if len(filled) > 1 else filled[0]
+        if given is image:
+            return made
+        return torch.where(mask.bool().to(given.device), as_grey(made), given)
 
     @contextmanager
     def seeding(self, seed: int, first: int, count: int) -> Iterator[None]:

@@ -10,19 +10,28 @@ from gapfill import testing
 from gapfill.registry import model_class
 from gapfill.types import Update
 
+LEARNED = ("cnn", "dcgan", "gan", "unet")
 SMALL = {"size": 32, "width": 4, "critic_width": 4, "iterations": 4}
 
 
-def small(name):
+def small(name, **changes):
     """The model at its smallest, whatever settings of size and effort it has."""
-    fields = model_class(name).Config.__dataclass_fields__
-    return gapfill.create(name, **{key: SMALL[key] for key in SMALL if key in fields})
+    fields, settings = model_class(name).Config.__dataclass_fields__, SMALL | changes
+    return gapfill.create(name, **{key: settings[key] for key in settings if key in fields})
 
 
 @pytest.mark.parametrize("check", testing.CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", gapfill.list_models())
 def test_the_contract_holds(name, check, tmp_path):
     reason = testing.run(check, small(name), tmp_path)
+    if reason:
+        pytest.skip(f"{name} is exempt: {reason}")
+
+
+@pytest.mark.parametrize("check", testing.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", LEARNED)
+def test_the_contract_holds_for_digits_of_28_pixels(name, check, tmp_path):
+    reason = testing.run(check, small(name, size=28), tmp_path)
     if reason:
         pytest.skip(f"{name} is exempt: {reason}")
 

@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import gapfill
-from gapfill import testing
+from gapfill import masks, testing
 from gapfill.errors import GapfillError
 from gapfill.inpainter import Inpainter, evaluating
 from gapfill.masks.given import check_mask
@@ -79,8 +79,8 @@ def test_pictures_in_another_range_are_refused(cnn):
 
 
 def test_pictures_of_a_wrong_size_are_refused(cnn):
-    assert message(cnn.inpaint, pictures(height=40), hole(height=40)) == (
-        "'cnn' takes sides that are multiples of 16; got 32×40."
+    assert message(cnn.inpaint, pictures(height=42), hole(height=42)) == (
+        "'cnn' takes sides that are multiples of 4; got 32×42."
     )
     gan = gapfill.create("gan", size=32, width=4)
     gan.trained = True
@@ -440,3 +440,21 @@ def test_weights_of_another_precision_fill_nearly_alike(name, kind):
     assert (filled.float() - wanted).abs().mean() < 1
     text = message(model.fit, [pictures()] * 2, **TRAIN)
     assert text.endswith("training needs float32. Call .float() first.")
+
+
+def test_grey_pictures_are_learnt_and_filled_as_grey():
+    digits = (255 * torch.rand(8, 1, 28, 28)).round().to(torch.uint8)
+    model = gapfill.create("cnn", size=28, width=4)
+    model.fit(gapfill.Stream(digits, batch_size=4), steps=1, quiet=True, device="cpu")
+    hidden = masks.draw("center", 0, 28)
+    filled = model.inpaint(digits, hidden)
+    assert (filled.shape, filled.dtype) == (digits.shape, torch.uint8)
+    known = ~hidden.bool().expand_as(digits)
+    assert torch.equal(filled[known], digits[known])
+    colours = model.inpaint(digits.expand(-1, 3, -1, -1), hidden).float()
+    luma = 0.299 * colours[:, 0] + 0.587 * colours[:, 1] + 0.114 * colours[:, 2]
+    assert (filled[:, 0].float() - luma).abs().max() <= 0.501  # one rounding
+    floats = model.inpaint(digits / 255, hidden)
+    assert floats.shape == digits.shape
+    assert torch.equal(floats[known], (digits / 255)[known])
+    assert "images must be [N, 3, H, W]" in message(model.inpaint, digits[:, 0], hidden)

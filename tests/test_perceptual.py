@@ -236,3 +236,11 @@ def test_the_documented_defaults_are_those_of_every_machine():
 
     shown = {setting.name: setting.default for setting in listing.facts("unet").settings}
     assert shown["perceptual"] is None
+
+
+def test_pictures_too_small_for_the_network_are_learnt_without_it(monkeypatch):
+    monkeypatch.setattr(_perceptual, "sees", lambda trunk: True)
+    assert gapfill.create("unet", size=28, width=4).config.perceptual == 0
+    assert message(gapfill.create, "cnn", size=28, width=4, perceptual=1.0) == (
+        "cnn: perceptual needs pictures of at least 31 pixels a side; size is 28."
+    )

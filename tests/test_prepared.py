@@ -86,8 +86,8 @@ def test_a_last_batch_may_be_short(model, given):
 def test_what_cannot_work_is_refused_at_once(model):
     with pytest.raises(UsageError, match="has not been trained"):
         Filler(gapfill.create("cnn"), 64)
-    with pytest.raises(UsageError, match="multiples of 16"):
-        Filler(model, 40)
+    with pytest.raises(UsageError, match="multiples of 4"):
+        Filler(model, 42)
     with pytest.raises(UsageError, match="mode 'graph' needs a model on a CUDA device"):
         Filler(model, 32, mode="graph")
 

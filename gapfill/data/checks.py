@@ -9,6 +9,8 @@ from torch import Tensor
 
 from gapfill.errors import UsageError
 
+LUMA = (0.299, 0.587, 0.114)
+"""Grey of a colour, as JPEG has it (ITU-R BT.601)."""
 _WANTED = "images must be uint8 or float in [0, 1]"
 
 
@@ -46,6 +48,19 @@ def check_images(images: Any) -> None:
     digits = 1 if low < -0.05 or high > 1.05 else 7
     values = f"{low:.{digits}f} to {high:.{digits}f}".replace("-", "−")
     raise UsageError(f"{_WANTED}; got {kind} with values {values}. {_into_range(low, high)}.")
+
+
+def as_rgb(images: Any) -> Any:
+    """Grey pictures [N, 1, H, W] as three equal channels, without a copy; others as they are."""
+    grey = isinstance(images, Tensor) and images.ndim == 4 and images.shape[1] == 1
+    return images.expand(-1, 3, -1, -1) if grey else images
+
+
+def as_grey(images: Tensor) -> Tensor:
+    """The luma [N, 1, H, W] of pictures [N, 3, H, W], of their dtype."""
+    weights = torch.tensor(LUMA, device=images.device)[:, None, None]
+    luma = (images.float() * weights).sum(1, keepdim=True)
+    return (luma.round() if images.dtype == torch.uint8 else luma.clamp(0, 1)).to(images.dtype)
 
 
 def _into_range(low: float, high: float) -> str:

@@ -33,8 +33,8 @@ def generate(count: int, size: int = 64, seed: int = 0, start: int = 0) -> torch
     """
     if count < 0 or start < 0:
         raise UsageError(f"faces are counted from 0: got count={count}, start={start}")
-    if not 32 <= size <= 128:
-        raise UsageError(f"drawn faces come in sizes 32 to 128: got size={size}")
+    if not 28 <= size <= 256:
+        raise UsageError(f"drawn faces come in sizes 28 to 256: got size={size}")
     # Freeing one large block makes glibc keep the chunks' many temporaries for reuse instead of
     # giving each back to the system: half as fast again.
     np.empty(24 << 20, np.uint8)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from gapfill.data.checks import check_images
+from gapfill.data.checks import as_rgb, check_images
 from gapfill.errors import UsageError
 from gapfill.masks.given import check_mask
 
@@ -123,7 +123,7 @@ def _upright(images: Any) -> Any:
         return images
     if images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
         images = images.permute(0, 3, 1, 2)
-    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+    return as_rgb(images)
 
 
 def _mask(second: Any, images: Tensor) -> Tensor | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gapfill import masks, ranks
 from gapfill.data import known
-from gapfill.data.checks import check_images
+from gapfill.data.checks import as_rgb, check_images
 from gapfill.data.items import check_loader, open_item, say_unused
 from gapfill.errors import UsageError
 from gapfill.randomness import mix
@@ -65,7 +65,7 @@ class Stream:
     where it is put (`device`), and gathering and flipping happen there.
 
     Args:
-        images: uint8 [M, 3, S, S], for instance `table.part("train").images`.
+        images: uint8 [M, 3, S, S], or grey [M, 1, S, S], for instance `table.part("train").images`.
         batch_size: pictures a step, over all processes together.
         seed: names the order and the flips.
         flip: mirror every second picture, at random.
@@ -83,6 +83,7 @@ class Stream:
         flip: bool = True,
         device: torch.device | str = "cpu",
     ) -> None:
+        images = as_rgb(images)
         check_images(images)
         if not 1 <= batch_size <= LARGEST_BATCH:
             raise UsageError(f"batch_size must be 1 to {LARGEST_BATCH}; got {batch_size}.")

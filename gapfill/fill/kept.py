@@ -14,6 +14,7 @@ import torch
 from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
 from torch import Tensor
 
+from gapfill.data.checks import LUMA
 from gapfill.fill.loading import load_upright, plain_levels
 
 FORMATS = {
@@ -28,7 +29,6 @@ FORMATS = {
 
 QUALITY = 95
 _XMP = "XML:com.adobe.xmp"
-_LUMA = (0.299, 0.587, 0.114)  # grey of a colour, as JPEG has it
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _XMP_TAG = 700
 _PARTS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
@@ -98,7 +98,7 @@ class Photo:
         """
         made = filled.movedim(0, -1).numpy()[hole]
         if self.colours.shape[2] == 1:
-            made = (made @ np.array(_LUMA, np.float32))[:, None]
+            made = (made @ np.array(LUMA, np.float32))[:, None]
         if self.deep:
             made = made * 65535
         if made.dtype != self.levels.dtype:

@@ -29,7 +29,7 @@ class HoleFlow(Inpainter):
     """
 
     stochastic = True
-    multiple = 16
+    multiple = 4
     iterated = "steps"
     flow: nn.Module
     noise: float

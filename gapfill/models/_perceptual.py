@@ -72,8 +72,8 @@ class Perceptive(Inpainter):
     """An inpainter with terms in its loss that see through a published network.
 
     The weights of these terms stand in its `Config`. None there stands for `usual` where the
-    network is on this machine and for 0 where it is not; `config` says which it came to, and so do
-    a saved model and a run's folder.
+    network is on this machine and sees pictures of this size, and for 0 elsewhere; `config` says
+    which it came to, and so do a saved model and a run's folder.
     """
 
     trunk: ClassVar[str] = "alexnet"
@@ -84,7 +84,8 @@ class Perceptive(Inpainter):
     def __init__(self, config: Any) -> None:
         unset = [name for name in self.usual if getattr(config, name) is None]
         if unset:
-            weights = self.usual if sees(self.trunk) else dict.fromkeys(unset, 0.0)
+            can = config.size >= trunks.TRUNKS[self.trunk].min_side and sees(self.trunk)
+            weights = self.usual if can else dict.fromkeys(unset, 0.0)
             config = replace(config, **{name: weights[name] for name in unset})
         super().__init__(config)
 
@@ -105,13 +106,21 @@ class Perceptive(Inpainter):
 
     def open_eye(self) -> None:
         """Get the network that the terms need, if any has a weight."""
+        least = trunks.TRUNKS[self.trunk].min_side
+        if self.looks and self.config.size < least:
+            raise UsageError(
+                f"{self.name}: {self._asked()} needs pictures of at least {least} pixels a side; "
+                f"size is {self.config.size}."
+            )
         try:
             self.eye = eye(self.trunk, self.device) if self.looks else None
         except trunks.NoTrunkError as error:
-            asked = ", ".join(name for name in self.usual if getattr(self.config, name))
             raise UsageError(
-                f"{self.name}: {asked} needs a network to look through: {error}"
+                f"{self.name}: {self._asked()} needs a network to look through: {error}"
             ) from error
+
+    def _asked(self) -> str:
+        return ", ".join(name for name in self.usual if getattr(self.config, name))
 
     def perceived(self, batch: Batch) -> Terms:
         """LPIPS's distance of the composites, if it has a weight."""

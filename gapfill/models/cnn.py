@@ -32,7 +32,7 @@ class CNN(Perceptive):
         year=2016,
         read="its published train.lua",
     )
-    multiple = 16
+    multiple = 4
 
     @dataclass(frozen=True)
     class Config:
@@ -51,7 +51,7 @@ class CNN(Perceptive):
             ring_width: width of that ring, in pixels.
         """
 
-        size: Annotated[int, Range(32, 128, 16)] = 64
+        size: Annotated[int, Range(28, 256, 4)] = 64
         width: Annotated[int, Range(4, 512)] = 64
         lr: Annotated[float, Range(1e-7, 1)] = 1e-3
         l1: Annotated[float, Range(0)] = 1.0

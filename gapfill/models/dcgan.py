@@ -34,7 +34,7 @@ class DCGAN(Perceptive, Adversarial):
         title="Image Semantic Inpainting with DCGAN",
         read="the paper, which gives no weights; Radford et al. 2016",
     )
-    multiple = 16
+    multiple = 4
     critic_norm: ClassVar[bool] = True
     """Whether the discriminator has BatchNorm."""
 
@@ -59,7 +59,7 @@ class DCGAN(Perceptive, Adversarial):
                 (`local`), or both, each by a network of its own.
         """
 
-        size: Annotated[int, Range(32, 128, 16)] = 64
+        size: Annotated[int, Range(28, 256, 4)] = 64
         width: Annotated[int, Range(4, 512)] = 64
         critic_width: Annotated[int, Range(4, 512)] = 64
         recipe: Literal["paper", "radford"] = "radford"

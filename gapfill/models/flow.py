@@ -49,7 +49,7 @@ class Flow(HoleFlow):
             dropout: share of the coarse feature maps that training hides.
         """
 
-        size: Annotated[int, Range(32, 128, 16)] = 64
+        size: Annotated[int, Range(28, 256, 4)] = 64
         width: Annotated[int, Range(4, 256)] = 32
         steps: Annotated[int, Range(1, 1000)] = 12
         lr: Annotated[float, Range(1e-7, 1)] = 1e-3

@@ -42,7 +42,7 @@ class GAN(Adversarial):
             adversarial: weight of the adversarial loss.
         """
 
-        size: Annotated[int, Range(32, 128, 16)] = 64
+        size: Annotated[int, Range(28, 128, 4)] = 64
         width: Annotated[int, Range(4, 256)] = 32
         lr: Annotated[float, Range(1e-7, 1)] = 5e-4
         lr_critic: Annotated[float, Range(1e-7, 1)] = 2e-4
@@ -51,7 +51,7 @@ class GAN(Adversarial):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        w, side = config.width, config.size // 16
+        w, side = config.width, nets.rounded(config.size) // 16
         code = 8 * w * side * side
         self.generator = nn.Sequential(
             nets.pooled((4, w, 2 * w, 4 * w, 8 * w), nn.ReLU),
@@ -83,7 +83,7 @@ class GAN(Adversarial):
 
     def fill(self, known: Tensor, mask: Tensor) -> Tensor:
         """Predict the whole picture in one pass."""
-        return self.generator(nets.with_mask(known, mask))
+        return nets.padded(self.generator, nets.with_mask(known, mask))
 
     def loss(self, batch: Batch) -> Terms:
         """L1 in the hole and the non-saturating adversarial loss."""

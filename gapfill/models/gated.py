@@ -32,7 +32,7 @@ class Gated(Adversarial):
         year=2019,
         read="recalled; no reproduction, since the second stage is left out",
     )
-    multiple = 16
+    multiple = 4
 
     @dataclass(frozen=True)
     class Config:
@@ -48,7 +48,7 @@ class Gated(Adversarial):
             adversarial: weight of the hinge loss.
         """
 
-        size: Annotated[int, Range(32, 128, 16)] = 64
+        size: Annotated[int, Range(28, 256, 4)] = 64
         width: Annotated[int, Range(4, 256, 2)] = 16
         critic_width: Annotated[int, Range(4, 256)] = 32
         lr: Annotated[float, Range(1e-7, 1)] = 1e-3

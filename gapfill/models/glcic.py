@@ -54,7 +54,7 @@ class GLCIC(Adversarial):
             blend: close the seam by Poisson blending.
         """
 
-        size: Annotated[int, Range(32, 128, 16)] = 64
+        size: Annotated[int, Range(28, 256, 4)] = 64
         width: Annotated[int, Range(4, 256, 2)] = 32
         critic_width: Annotated[int, Range(4, 256)] = 32
         lr: Annotated[float, Range(1e-7, 1)] = 1e-3

@@ -35,7 +35,7 @@ class LaMa(Perceptive, Adversarial):
         year=2022,
         read="recalled; no reproduction, since another network sees for the perceptual loss",
     )
-    multiple = 16
+    multiple = 4
     usual: ClassVar = {"perceptual": 30.0}
 
     @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class LaMa(Perceptive, Adversarial):
             r1: weight of the critic's squared slope on real pictures.
         """
 
-        size: Annotated[int, Range(32, 128, 16)] = 64
+        size: Annotated[int, Range(28, 256, 4)] = 64
         width: Annotated[int, Range(4, 256)] = 16
         blocks: Annotated[int, Range(1, 18)] = 6
         critic_width: Annotated[int, Range(4, 256)] = 32

@@ -36,7 +36,7 @@ class PConv(Perceptive):
         year=2018,
         read="recalled, weights of the losses included",
     )
-    multiple = 16
+    multiple = 4
     trunk = "vgg16"
     usual: ClassVar = {"perceptual": 0.05, "style": 120.0}
 
@@ -56,7 +56,7 @@ class PConv(Perceptive):
             smooth: weight of the total variation of the hole with a border of one pixel.
         """
 
-        size: Annotated[int, Range(32, 256, 16)] = 64
+        size: Annotated[int, Range(28, 256, 4)] = 64
         width: Annotated[int, Range(4, 256, 2)] = 48
         lr: Annotated[float, Range(1e-7, 1)] = 1e-3
         known: Annotated[float, Range(0)] = 1.0
@@ -86,7 +86,10 @@ class PConv(Perceptive):
 
     def fill(self, known: Tensor, mask: Tensor) -> Tensor:
         """Down and up again, each time with a map of what is known."""
-        levels = [(known, 1 - mask)]
+        return nets.padded(self._padded, torch.cat([known, 1 - mask], 1))
+
+    def _padded(self, x: Tensor) -> Tensor:
+        levels = [(x[:, :3], x[:, 3:])]
         for layer in self.down:
             levels.append(layer(*levels[-1]))
         x, seen = levels.pop()

@@ -52,7 +52,7 @@ class PMRF(HoleFlow):
             dropout: share of the mean's coarse feature maps that training hides.
         """
 
-        size: Annotated[int, Range(32, 128, 16)] = 64
+        size: Annotated[int, Range(28, 256, 4)] = 64
         width: Annotated[int, Range(4, 256)] = 32
         mean_share: Annotated[float, Range(0.01, 0.99)] = 0.7
         sigma: Annotated[float, Range(1e-3, 1)] = 0.1

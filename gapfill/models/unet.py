@@ -53,7 +53,7 @@ class UNet(Perceptive):
                 faces are learnt by heart within minutes.
         """
 
-        size: Annotated[int, Range(32, 256, 16)] = 64
+        size: Annotated[int, Range(28, 256, 4)] = 64
         width: Annotated[int, Range(4, 256)] = 32
         encoder: str = ""
         lr: Annotated[float, Range(1e-7, 1)] = 1e-3
@@ -67,9 +67,9 @@ class UNet(Perceptive):
         super().__init__(config)
         encoder = None
         if config.encoder:
-            encoder = nets.Backbone(config.encoder, 4, config.size, config.width)
+            encoder = nets.Backbone(config.encoder, 4, nets.rounded(config.size), config.width)
         self.network = nets.UNet(4, config.width, dropout=config.dropout, encoder=encoder)
-        self.multiple = None if encoder and encoder.fixed else self.network.encoder.reductions[-1]
+        self.multiple = None if encoder and encoder.fixed else 4
 
     def fill(self, known: Tensor, mask: Tensor) -> Tensor:
         """Predict the whole picture in one pass."""

@@ -18,6 +18,7 @@ from gapfill.nets.layers import (
     upsample,
     with_mask,
 )
+from gapfill.nets.padding import padded, rounded
 from gapfill.nets.patches import PatchCritic
 from gapfill.nets.unet import UNet
 
@@ -40,8 +41,10 @@ __all__ = [
     "down",
     "initialise",
     "initialise_relu",
+    "padded",
     "poisson_blend",
     "pooled",
+    "rounded",
     "up",
     "upsample",
     "with_mask",

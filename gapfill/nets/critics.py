@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gapfill.nets.crops import crop_around
 from gapfill.nets.layers import convolution, down
+from gapfill.nets.padding import enlarged, rounded
 from gapfill.nets.products import Conv2d
 
 View = Literal["global", "local", "both"]
@@ -49,7 +50,7 @@ class Critics(nn.ModuleDict):
     Source: the global and the local discriminator of Li et al. 2017 and Iizuka et al. 2017.
 
     Args:
-        make: makes a critic for pictures of a side.
+        make: makes a critic for pictures of a side, a multiple of 16: others are padded to it.
         size: side of the whole pictures.
         view: which.
     """
@@ -57,7 +58,7 @@ class Critics(nn.ModuleDict):
     def __init__(self, make: Callable[[int], nn.Module], size: int, view: View = "global") -> None:
         sides = {"global": size, "local": size // 2}
         chosen = sides if view == "both" else (view,)
-        super().__init__({name: make(sides[name]) for name in chosen})
+        super().__init__({name: make(rounded(sides[name])) for name in chosen})
 
     def forward(self, pictures: Tensor, masks: Tensor) -> Tensor:
         """Logits [N], or [2N] of two critics, whose mean loss is the mean of their losses."""
@@ -65,7 +66,8 @@ class Critics(nn.ModuleDict):
 
     def judge(self, view: str, pictures: Tensor, masks: Tensor) -> Tensor:
         """Logits [N] of one of the critics."""
-        return self[view](pictures if view == "global" else crop_around(pictures, masks))
+        seen = pictures if view == "global" else crop_around(pictures, masks)
+        return self[view](enlarged(seen))
 
 
 class _Features(nn.Sequential):

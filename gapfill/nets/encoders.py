@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gapfill.nets.layers import BatchNorm2d, convolutions, down, up
+from gapfill.nets.padding import padded
 from gapfill.nets.products import Conv2d
 
 
@@ -49,6 +50,10 @@ class EncoderDecoder(nn.Sequential):
             up(2 * w, w, decode()),
             up(w, 3, nn.Tanh(), norm=False),
         )
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002, the parent's name
+        """[N, channels, H, W] to [N, 3, H, W] in [-1, 1], padded inside to multiples of 16."""
+        return padded(super().forward, input)
 
 
 class Unpooling(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from gapfill.nets.backbones import Backbone
 from gapfill.nets.layers import BatchNorm2d, at_least_float32
+from gapfill.nets.padding import padded
 
 
 class Residual(nn.Module):
@@ -169,8 +171,14 @@ class UNet(nn.Module):
         )
 
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
-        """[N, inputs, H, W] to [N, outputs, H, W]; `time` is [N], in [0, 1]."""
+        """[N, inputs, H, W] to [N, outputs, H, W]; `time` is [N], in [0, 1].
+
+        Sides that cannot be halved often enough are padded inside.
+        """
         code = self.time(time) if self.time is not None and time is not None else None
+        return padded(partial(self._padded, code=code), x, self.encoder.reductions[-1])
+
+    def _padded(self, x: Tensor, code: Tensor | None) -> Tensor:
         maps = self.encoder(x, code)
         features = [hide(each) for hide, each in zip(self.hide, maps, strict=True)]
         x = self.bottom(features[-1], code)
