@@ -46,6 +46,7 @@ CONTENTS = """
 :caption: Use
 docs/quickstart
 docs/photos
+docs/export
 docs/logging
 docs/demo
 docs/models

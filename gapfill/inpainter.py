@@ -58,6 +58,8 @@ class Inpainter(nn.Module, ABC):
     """What `selection` goes by without LPIPS, in words; a model with its own says it here too."""
     iterated: ClassVar[str] = ""
     """The setting that says how often a fill repeats its work, if one does."""
+    no_graph: ClassVar[str] = ""
+    """Why it cannot be exported as one graph, if it cannot."""
     critics: ClassVar[tuple[str, ...]] = ()
     """Its modules that judge while it learns and take no part in a fill; `save` can leave them
     out."""

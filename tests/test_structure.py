@@ -25,7 +25,7 @@ FLOORS = [
     {"saved"},
     {"registry"},
     {"models"},
-    {"recipe", "fill"},
+    {"recipe", "fill", "exporting"},
     {"testing", "report"},
     {"compare"},
     {"commands"},

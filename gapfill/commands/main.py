@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from gapfill import console
 from gapfill._version import __version__
-from gapfill.commands import bank, card, demo, doctor, fill, fit, report, score
+from gapfill.commands import bank, card, demo, doctor, export, fill, fit, report, score
 from gapfill.commands import list as list_command
 from gapfill.compare import command as compare
 
-COMMANDS = (list_command, card, fit, compare, report, fill, demo, bank, score, doctor)
+COMMANDS = (list_command, card, fit, compare, report, fill, demo, export, bank, score, doctor)
 """In the order of `gapfill --help`; each has NAME, HELP, `add_options(parser)`, `run(options)`."""
 
 

@@ -31,6 +31,7 @@ class Biharmonic(Inpainter):
         read="scikit-image's documentation; scikit-image solves it",
     )
     multiple = 1
+    no_graph = "scikit-image computes its fills outside of PyTorch"
 
     @dataclass(frozen=True)
     class Config:

@@ -55,7 +55,7 @@ class Nearest(Inpainter):
 
     def fill(self, known: Tensor, mask: Tensor) -> Tensor:
         """Compare with the bank, a slice of it at a time."""
-        best = torch.full((len(known),), torch.inf, device=known.device)
+        best = known.new_full(known.shape[:1], torch.inf)
         filled = torch.zeros_like(known)
         weight, target = (1 - mask).flatten(1), known.flatten(1)
         for part in self.bank.split(2048):

@@ -19,6 +19,7 @@ class OpenCV(Inpainter):
     """`cv2.inpaint` on 8-bit pictures; a subclass names the method."""
 
     multiple = 1
+    no_graph = "OpenCV computes its fills outside of PyTorch"
     method: ClassVar[str]
 
     @dataclass(frozen=True)

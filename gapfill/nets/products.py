@@ -123,8 +123,11 @@ def _pays(
 ) -> bool:
     """Whether the coarser map, of so many `channels`, holds at most half as many values as weights.
 
-    That is where the two ways cost the same, with and without the CPU's bf16 instructions.
+    That is where the two ways cost the same, with and without the CPU's bf16 instructions. A graph
+    that is exported is for other machines and batches of any size: there it stays a convolution.
     """
+    if torch.compiler.is_exporting():
+        return False
     few = 2 * len(x) * windows.number * channels <= layer.weight.numel()
     return few and x.device.type == "cpu" and x.ndim == 4
 
