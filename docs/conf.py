@@ -47,6 +47,7 @@ CONTENTS = """
 docs/quickstart
 docs/photos
 docs/export
+docs/hub
 docs/logging
 docs/demo
 docs/models

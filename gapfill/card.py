@@ -26,7 +26,7 @@ class Card:
         training: what the training cost, if there was one.
         run: what makes the run that it came from this run and no other (`Inpainter.identity`).
         without: the model's critics whose weights were left out.
-        began: name and digest of the weights that its training began with, if there were any.
+        began: name, digest and data of the weights that its training began with, if any.
         data: what it was trained on and under which terms.
         gapfill: the version that wrote it.
     """

@@ -70,6 +70,7 @@ def fit(
             )
         with Signals() as signals:  # before a loader's workers begin, which inherit what is done
             _optimise(model, loader, settings, mask, val, folder, quiet, hooks, signals)
+    model.training_data = data
     if folder is not None and ranks.rank() == 0:
         model.save(folder / "model", data, overwrite=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,7 +12,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from gapfill import checkpoint, fitting, summary
+from gapfill import checkpoint, fitting, hub, summary
 from gapfill._version import __version__
 from gapfill.about import About
 from gapfill.card import leaving_out
@@ -72,8 +73,10 @@ class Inpainter(nn.Module, ABC):
         self.training_cost: dict[str, Any] | None = None
         self.training_run: dict[str, Any] | None = None
         self.training_pictures: Seen | None = None
+        self.training_data = ""
+        """What it was trained on and under which terms, as far as a card says it."""
         self.loaded_from: dict[str, str] | None = None
-        """Name and digest of the weights that `load` read."""
+        """Name and digest of the weights that `load` read, and what they say of their data."""
         self.began_with: dict[str, str] | None = None
         """The same of those that the training began with, if it did not begin with new ones."""
         self.new_critics: tuple[str, ...] = ()
@@ -332,7 +335,8 @@ class Inpainter(nn.Module, ABC):
 
         Args:
             path: a folder, made where it is missing.
-            data: what it was trained on and under which terms, kept with the weights.
+            data: what it was trained on and under which terms, kept with the weights; by default
+                what those say that were loaded.
             overwrite: take the place of another model that is saved there.
             critics: whether the modules in the model's `critics` are written too; those that were
                 new when it was loaded never are.
@@ -349,7 +353,7 @@ class Inpainter(nn.Module, ABC):
             "run": self.training_run,
             "without": list(without),
             "began": self.began_with,
-            "data": data,
+            "data": data or self.training_data,
             "gapfill": __version__,
         }
         folder = expand(path)
@@ -363,6 +367,62 @@ class Inpainter(nn.Module, ABC):
         if self.training_pictures is not None:
             self.training_pictures.save(folder, digest)
         return digest
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | Path, revision: str | None = None, **settings: Any
+    ) -> Self:
+        """Load a saved model from a folder or from the Hugging Face Hub, ready to fill.
+
+        Called on `Inpainter` itself it makes whatever model lies there; on a model's class, that.
+
+        Args:
+            source: a folder, or `user/name` on the Hub where there is no such folder.
+            revision: of the repository on the Hub.
+            settings: as for `gapfill.load`.
+
+        Raises:
+            UsageError: it is neither, or another model than the class.
+            GapfillError: it cannot be had, or its files are damaged.
+        """
+        import gapfill  # whose `load` knows the names
+
+        folder = hub.fetch(source, revision)
+        model = gapfill.load(folder, **settings)
+        if not isinstance(model, cls) or cls.name not in ("unregistered", model.name):
+            raise UsageError(f"{source} holds a '{model.name}', not a '{cls.name}'.")
+        if model.loaded_from is not None and folder != expand(source):
+            model.loaded_from["name"] = str(source)
+        return model
+
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        data: str = "",
+        critics: bool = True,
+        private: bool = False,
+        message: str = "Upload a model of gapfill",
+    ) -> str:
+        """Publish the model on the Hugging Face Hub, with a page; return its address.
+
+        Args:
+            name: `user/name`, made where it is missing; the account is that of HF_TOKEN or of
+                `hf auth login`.
+            data: as for `save`.
+            critics: as for `save`.
+            private: whether a new repository is private.
+            message: of the commit.
+
+        Raises:
+            UsageError: the model has not been trained, or a name that is none.
+            GapfillError: it cannot be uploaded.
+        """
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            self.save(folder, data, critics=critics)
+            checkpoint.write_text(folder / "README.md", hub.page(self, folder, name))
+            return hub.publish(folder, name, private, message)
 
     def check_size(self, height: int, width: int) -> None:
         """Refuse pictures of a size that this model does not take.

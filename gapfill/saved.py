@@ -103,7 +103,8 @@ def made(found: Found, cls: type[Inpainter]) -> Inpainter:
     model.training_run = None if card.run is None else dict(card.run)
     model.training_pictures = found.seen
     model.began_with = None if card.began is None else dict(card.began)
-    model.loaded_from = {"name": found.title, "digest": found.digest}
+    model.training_data = card.data
+    model.loaded_from = {"name": found.title, "digest": found.digest, "data": card.data}
     model.trained = True
     # The layout that training used: another one rounds otherwise, and is slower.
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

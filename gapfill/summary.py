@@ -18,7 +18,7 @@ _WIDTH = 96
 
 def text(model: Inpainter) -> str:
     """The lines for a terminal."""
-    lines = [f"{model.name}: {_doc(model)}"]
+    lines = [f"{model.name}: {line(model)}"]
     for name, value in facts(model):
         rest = textwrap.wrap(value, _WIDTH - 13, break_on_hyphens=False) or [""]
         lines += [f"  {name:11}{rest[0]}", *(" " * 13 + more for more in rest[1:])]
@@ -32,7 +32,7 @@ def html(model: Inpainter) -> str:
         f'<td style="text-align:left">{escape(value)}</td></tr>'
         for name, value in facts(model)
     )
-    return f"<p><b>{escape(model.name)}</b>: {escape(_doc(model))}</p><table>{rows}</table>"
+    return f"<p><b>{escape(model.name)}</b>: {escape(line(model))}</p><table>{rows}</table>"
 
 
 def facts(model: Inpainter) -> Iterator[tuple[str, str]]:
@@ -47,7 +47,8 @@ def facts(model: Inpainter) -> Iterator[tuple[str, str]]:
         yield "scores", scores
 
 
-def _doc(model: Inpainter) -> str:
+def line(model: Inpainter) -> str:
+    """What its class says of itself first."""
     return (inspect.getdoc(type(model)) or "").partition("\n")[0]
 
 

@@ -57,6 +57,7 @@ def test_a_run_from_given_weights_is_resumed_exactly_and_keeps_where_it_began(gi
         assert model.began_with == {
             "name": "given",
             "digest": checkpoint.digest_of(given / "model" / "model.safetensors"),
+            "data": "",
         }
         assert model.training_pictures.trainings == 2
         initial = checkpoint.digest(gapfill.load(given).state_dict())

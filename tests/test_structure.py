@@ -20,7 +20,7 @@ FLOORS = [
     {"console", "masks", "nets", "losses", "metrics", "optim"},
     {"data", "train", "loggers"},
     {"watcher", "card", "summary"},
-    {"fitting"},
+    {"fitting", "hub"},
     {"inpainter"},
     {"saved"},
     {"registry"},
