@@ -24,7 +24,7 @@ def require(name: str) -> None:
     if importlib.util.find_spec("tensorboard") is None:
         raise UsageError(
             "the logger tensorboard needs TensorBoard, which is not installed: "
-            'pip install "gapfill[tensorboard]"'
+            "pip install tensorboard"
         )
 
 

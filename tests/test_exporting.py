@@ -24,7 +24,7 @@ OTHERS = sorted({*gapfill.list_models()} - {*ONE_PASS})
 
 needs_onnx = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in exporting.NEEDED),
-    reason='ONNX is optional: pip install "gapfill[onnx]"',
+    reason="ONNX is optional: pip install onnx onnxscript onnxruntime",
 )
 # Each takes seconds, and dcgan and cnn have the layers of these.
 QUICK = [name for name in ONE_PASS if name not in ("lsgan", "wgan_gp", "context_encoder")]

@@ -17,7 +17,7 @@ from typing import Any
 from gapfill.errors import GapfillError, UsageError
 
 _HOST = "127.0.0.1"
-_CURE = 'pip install "gapfill[demo]"'
+_CURE = 'pip install "gradio>=6,<7"'
 # gradio counts its uses, and huggingface_hub, which comes with it, those of its own.
 _QUIET = {
     "GRADIO_ANALYTICS_ENABLED": "False",
