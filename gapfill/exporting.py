@@ -143,7 +143,7 @@ def _runner(data: bytes, form: Format) -> Run:
     if form == "torch-export":
         module = torch.export.load(io.BytesIO(data)).module()
         return lambda image, mask: module(image, mask)
-    import onnxruntime
+    import onnxruntime  # type: ignore[import-not-found]
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
