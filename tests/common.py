@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from gapfill import trunks
+from gapfill.data import Stream
 from gapfill.errors import UsageError
 
 
@@ -29,3 +30,25 @@ def random_weights(name):
         torch.manual_seed(0)
         layers = torch.nn.Sequential(*trunks.TRUNKS[name].modules())
     return {f"features.{key}": weights.detach() for key, weights in layers.named_parameters()}
+
+
+class Killed(Exception):  # noqa: N818, not an error
+    """Ends a run on its way."""
+
+
+class Ending(Stream):
+    """Pictures that end a run when it asks for the batch of step `last`."""
+
+    def __init__(self, last, images, batch_size=4):
+        super().__init__(images, batch_size)
+        self.last = last
+
+    def block(self, first, count):
+        if first == self.last:
+            raise Killed
+        return super().block(first, count)
+
+
+def same(one, two):
+    """Whether two models have the same weights."""
+    return all(map(torch.equal, one.state_dict().values(), two.state_dict().values()))

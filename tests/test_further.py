@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from common import message
+from common import Ending, Killed, message, same
 
 import gapfill
 from gapfill import checkpoint, pretrained, registry, testing
@@ -28,24 +28,10 @@ def given(tmp_path_factory):
     return folder
 
 
-class Killed(Exception):  # noqa: N818, not an error
-    pass
-
-
 def killed(step, model, out, **more):
-    class Ending(Stream):
-        def block(self, first, count):
-            if first == step:
-                raise Killed
-            return super().block(first, count)
-
     with pytest.raises(Killed):
-        model.fit(Ending(testing.pictures(model, 12), 4), out=out, quiet=True, **STEPS | more)
+        model.fit(Ending(step, testing.pictures(model, 12)), out=out, quiet=True, **STEPS | more)
     return out
-
-
-def same(one, two):
-    return all(map(torch.equal, one.state_dict().values(), two.state_dict().values()))
 
 
 def test_a_run_from_given_weights_is_resumed_exactly_and_keeps_where_it_began(given, tmp_path):

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import torch
-from common import message
+from common import Ending, Killed, message, same
 from PIL import Image
 
 import gapfill
@@ -39,23 +39,9 @@ def fit(folder, model=None, loader=None, **more):
     return model.fit(loader or Stream(images, 4), out=folder, **given)
 
 
-class Killed(Exception):  # noqa: N818, not an error
-    pass
-
-
 def kill_at(step, folder, **more):
-    class Ending(Stream):
-        def block(self, first, count):
-            if first == step:
-                raise Killed
-            return super().block(first, count)
-
     with pytest.raises(Killed):
-        fit(folder, loader=Ending(testing.pictures(fresh(), 12), 4), **more)
-
-
-def same(one, two):
-    return all(map(torch.equal, one.state_dict().values(), two.state_dict().values()))
+        fit(folder, loader=Ending(step, testing.pictures(fresh(), 12)), **more)
 
 
 @pytest.fixture(scope="module")
