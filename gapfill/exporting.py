@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from gapfill._version import __version__
 from gapfill.config import nearest, plain
 from gapfill.errors import GapfillError, UsageError, one_line
 from gapfill.inpainter import Inpainter
+from gapfill.nets.padding import HALVED
 from gapfill.reading.regular import expand
 
 Format = Literal["onnx", "torch-export"]
@@ -75,9 +77,12 @@ def export(model: Inpainter, file: str | Path, form: Format = "onnx") -> str:
     data, said = None, ""
     with _quiet():
         if model.multiple is not None:
-            step = model.multiple
-            data = _free(graph, form, size, step)
-            said = f"sides that are multiples of {step}" if step > 1 else "any size"
+            # A graph cannot choose to enlarge a picture: it is free where none has to be.
+            for step in sorted({model.multiple, math.lcm(model.multiple, HALVED)}):
+                data = _free(graph, form, size, step)
+                said = f"sides that are multiples of {step}" if step > 1 else "any size"
+                if data is not None:
+                    break
         if data is None:
             data = _written(graph, form, size, {0: torch.export.Dim("batch")})
             _compare(graph, _runner(data, form), (size, size))
