@@ -129,8 +129,11 @@ def test_fit_goes_on_from_a_folder(run, given, tmp_path, capsys):
     assert run("cnn", "--from", given, "--set", "lr=1.0e-4", steps=3) == 2
     longer = f"To train it longer, begin a run from its weights: gapfill fit … --from {tmp_path}"
     assert longer in capsys.readouterr().err
-    assert run("cnn", "--from", tmp_path / "run", out="longer", steps=3) == 0
-    assert gapfill.load(tmp_path / "longer").training_pictures.trainings == 3
+    level = ("--schedule", "constant")
+    assert run("cnn", "--from", tmp_path / "run", *level, out="longer", steps=3) == 0
+    longer = gapfill.load(tmp_path / "longer")
+    assert longer.training_pictures.trainings == 3
+    assert longer.training_run["schedule"] == "constant"
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,19 @@ def test_the_learning_rate_rises_then_falls_to_nearly_zero(schedule):
     assert 0 < rates[-1] < 0.04 * max(rates)
 
 
+def test_a_constant_learning_rate_rises_and_stays():
+    module = Two()
+    trainer = train(
+        module,
+        [Update("a", sgd(module.a, 0.25), lambda batch: {"x": module.a * 0 + 1})],
+        steps=40,
+        warmup=0.1,
+        schedule="constant",
+    )
+    rates = [line["lr"] for line in trainer.history]
+    assert rates == [0.25 * share for share in (0.25, 0.5, 0.75)] + [0.25] * 37
+
+
 def test_two_updates_share_one_optimizer_and_its_schedule():
     module = Two()
     optimizer = sgd(module.a)

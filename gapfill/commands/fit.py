@@ -29,6 +29,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mask", help="which masks to train with (default: center)")
     console.add_invert_mask(parser)
     console.add_length(parser)
+    parser.add_argument(
+        "--schedule",
+        choices=("cosine", "linear", "constant"),
+        help="of the learning rate after the warm-up: down to zero, or level (default: cosine)",
+    )
     console.add_training(parser)
     console.add_set(parser)
     parser.add_argument("--out", metavar="DIR", required=True, help="where run and model are kept")
@@ -72,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
     if options.invert_mask:
         recipe = replace(recipe, mask=masks.inverted_files([recipe.mask])[0])
     masks.check(recipe.mask)
-    asked = console.given(options, *LENGTHS, "device", "precision", "mode", "seed")
+    asked = console.given(options, *LENGTHS, "schedule", "device", "precision", "mode", "seed")
     train = recipe.train.changed(asked, where="fit")
     device = ranks.start(train.device)
     how = f"{resolve_precision(train.precision, device)}, {resolve_mode(train.mode, device)}"

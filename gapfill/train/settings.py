@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from gapfill.config import Range, build, plain
 from gapfill.errors import UsageError
+from gapfill.train.schedule import Shape
 
 LENGTHS = ("steps", "epochs", "budget")
 """The settings of which one says how long."""
@@ -31,7 +32,7 @@ class Training:
             CUDA graph), equal but for rounding; `auto` takes what is fastest in a short run.
         precision: `bf16` is autocast with float32 weights; `auto` takes it where it is fast.
         schedule: how the learning rate falls to zero after the warm-up, from the first step to the
-            last on which its optimiser has a turn.
+            last on which its optimiser has a turn; `constant` leaves it as it is.
         warmup: share of these steps over which the learning rate rises.
         clip: largest gradient norm of an update; 0 clips nothing.
         ema: share of the run over which the weights are averaged exponentially; the average is
@@ -49,7 +50,7 @@ class Training:
     device: str = "auto"
     mode: Literal["auto", "eager", "compile", "graph"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    schedule: Literal["cosine", "linear"] = "cosine"
+    schedule: Shape = "cosine"
     warmup: Annotated[float, Range(0, 0.5)] = 0.02
     clip: Annotated[float, Range(0)] = 0.0
     ema: Annotated[float, Range(0, 0.5)] = 0.02
