@@ -18,14 +18,16 @@ project = "gapfill"
 version = release = __version__
 root_doc = "README"
 include_patterns = [
-    *("README.md", "CHANGELOG.md", "docs/*.md", "docs/api/*.rst", "gapfill/weights/*/*/card.md")
+    *("README.md", "CHANGELOG.md", "docs/*.md", "docs/*.ipynb", "docs/api/*.rst"),
+    "gapfill/weights/*/*/card.md",
 ]
 exclude_patterns = [".*", "build", "data", "dist", "runs", "site", "*.egg-info"]
 extensions = [
-    *("myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.linkcode"),
+    *("myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.linkcode"),
     "code_pages",
 ]
 
+nb_execution_mode = "off"  # the tutorial is shown as it is kept, with what it gave
 myst_heading_anchors = 6
 default_role = "py:obj"  # `name` in a docstring is code, and a link where there is such a name
 add_module_names = False
@@ -35,6 +37,8 @@ autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
 
 html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_title = f"gapfill {__version__}"
 html_copy_source = False
 html_show_copyright = False
@@ -45,6 +49,7 @@ CONTENTS = """
 :hidden:
 :caption: Use
 docs/quickstart
+docs/tutorial
 docs/photos
 docs/export
 docs/hub

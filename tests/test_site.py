@@ -12,7 +12,7 @@ import pytest
 
 import gapfill
 
-for needed in ("sphinx", "furo", "myst_parser"):
+for needed in ("sphinx", "furo", "myst_nb"):
     pytest.importorskip(needed, reason='the site is built by `pip install -e ".[docs]"`')
 
 ROOT = Path(__file__).parents[1]
@@ -72,6 +72,15 @@ def test_every_card_and_every_public_name_has_its_place(site):
     assert {"gapfill.Inpainter.inpaint", "gapfill.data.Stream", "gapfill.data.open_table"} <= names
     elsewhere = {"Stream", "open_table", "__version__"}
     assert {f"gapfill.{name}" for name in set(gapfill.__all__) - elsewhere} <= names
+
+
+def test_the_tutorial_is_a_page_with_what_its_cells_gave(site):
+    text = (site / "docs/tutorial.html").read_text(encoding="utf-8")
+    shown = re.findall(r'<img[^>]*src="([^"]*_images/[^"]*\.png)"', text)
+    assert len(shown) == 3
+    assert all((site / "docs" / picture).resolve().is_file() for picture in shown)
+    assert "<b>cnn</b>" in text
+    assert "<th>center masks</th>" in text
 
 
 def test_the_search_knows_words_of_the_text(site):
