@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gapfill.errors import UsageError
+from gapfill.untraced import untraced
 
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # SplitMix64's constants, as signed 64-bit integers
 _FIRST = 0xBF58476D1CE4E5B9 - (1 << 64)
@@ -189,10 +190,7 @@ def randn(count: int, *shape: int, device: torch.device | str = "cpu") -> Tensor
     return (torch.erfinv(2 * found - (1 - 2.0**-24)) * 2**0.5).to(device)
 
 
-def _drawn(count: int, shape: tuple[int, ...]) -> Tensor | None:
+@untraced  # no compiler sees through a context variable
+def _drawn_aside(count: int, shape: tuple[int, ...]) -> Tensor | None:
     noise = _noise.get()
     return None if noise is None else noise.uniform(count, shape)
-
-
-# No compiler sees through a context variable.
-_drawn_aside: Callable[[int, tuple[int, ...]], Tensor | None] = torch.compiler.disable(_drawn)  # type: ignore[assignment]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
+
+from gapfill.untraced import untraced
 
 Terms = dict[str, Tensor]
 """Loss terms by name, each a scalar that is already weighted; the trainer adds them up.
@@ -43,7 +45,7 @@ class Batch:
 
     # Compiled losses stop here and go on behind it: what two of them share is a piece by itself, so
     # that the first one's backward does not use it up.
-    @torch.compiler.disable(recursive=False)
+    @partial(untraced, recursive=False)
     def once(self, key: str, make: Callable[[], Any]) -> Any:
         """Return `make()`, computed at the first call of this step and shared by all its updates.
 

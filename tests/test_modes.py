@@ -21,6 +21,7 @@ from gapfill.train import Training, engine
 from gapfill.train.engine import Engine, resolve_mode
 from gapfill.train.ledger import Losses
 from gapfill.types import Batch, Update, every
+from gapfill.untraced import untraced
 
 CPU = torch.device("cpu")
 LEARNED = [name for name in gapfill.list_models() if model_class(name).optimised()]
@@ -280,3 +281,23 @@ def test_the_command_line_says_the_mode_and_refuses_what_cannot_be_had(tmp_path,
     assert ", eager" in capsys.readouterr().err
     assert main([*options, "--mode", "graph", "--out", str(tmp_path / "other")]) == 2
     assert "--mode graph asked, but it needs a CUDA device." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("recursive", [True, False])
+def test_an_untraced_function_runs_as_it_is_written_in_compiled_code(recursive):
+    traced = []
+
+    def function(x, *, by):
+        traced.append(torch.compiler.is_compiling())
+        return x * by
+
+    def outer(x):
+        return untraced(function, recursive)(x + 1, by=2) + 1
+
+    x = torch.arange(3.0)
+    assert torch.equal(outer(x), x * 2 + 3)
+    once = untraced(function, recursive)
+    for run in (outer, torch.compile(lambda x: once(x + 1, by=2) + 1, backend="eager")):
+        for _ in range(2):
+            assert torch.equal(run(x), x * 2 + 3)
+    assert not any(traced)

@@ -11,7 +11,7 @@ PACKAGE = Path(gapfill.__file__).parent
 
 FLOORS = [
     {"_version", "errors"},
-    {"reading"},
+    {"reading", "untraced"},
     {
         *("about", "types", "config", "cache", "checkpoint"),
         *("compute", "pictures", "randomness", "ranks"),
@@ -108,4 +108,14 @@ def test_importing_gapfill_does_not_import_torch():
 
 def test_masks_and_their_like_are_there_without_being_imported():
     code = "import gapfill; gapfill.masks.draw, gapfill.metrics.psnr, gapfill.testing"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_filling_does_not_import_the_compiler():
+    code = (
+        "import sys, torch, gapfill; before = 'torch._dynamo' in sys.modules\n"
+        "image = torch.zeros(1, 3, 64, 64); mask = gapfill.masks.draw('center', [0], 64)\n"
+        "gapfill.create('cnn', pretrained='center').inpaint(image, mask)\n"
+        "raise SystemExit('torch._dynamo' in sys.modules and not before)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gapfill.compute import full_precision
 from gapfill.types import REPORTED, Terms
+from gapfill.untraced import untraced
 
 
 def real(logits: Tensor, target: float = 1.0) -> Tensor:
@@ -113,7 +114,7 @@ HINGE = Objective(margins_apart, score)
 
 
 # Compiled code cannot be differentiated twice: in a compiled loss this stays as it is.
-@torch.compiler.disable(recursive=True)
+@untraced
 def with_slope(critic: Callable[[Tensor], Tensor], pictures: Tensor) -> tuple[Tensor, Tensor]:
     """A critic's logits, and their slope [N, 3, H, W] at the pictures, in float32.
 

@@ -25,6 +25,8 @@ def poisson_blend(filled: Tensor, known: Tensor, mask: Tensor, steps: int | None
     Returns:
         float32 [N, C, H, W].
     """
+    if filled.is_meta:
+        return filled.float()  # a shape alone has nothing to solve
     hole = mask.bool()
     filled, known = filled.float(), torch.where(hole, 0, known.float())
     degree = _neighbours(torch.ones_like(mask, dtype=torch.float32))

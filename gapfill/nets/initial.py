@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import nn
 
 
@@ -10,7 +12,7 @@ def initialise(module: nn.Module) -> None:
 
     Source: Radford et al. 2016, section 4, and the gain of its published code.
     """
-    for part in module.modules():
+    for part in _held(module):
         if isinstance(part, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(part.weight, 0.0, 0.02)
         elif isinstance(part, nn.BatchNorm2d):
@@ -26,8 +28,15 @@ def initialise_relu(module: nn.Module) -> None:
 
     Source: He et al. 2015, "Delving Deep into Rectifiers".
     """
-    for part in module.modules():
+    for part in _held(module):
         if isinstance(part, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
+
+
+def _held(module: nn.Module) -> Iterator[nn.Module]:
+    """The layers that hold numbers: on the meta device there is nothing to draw."""
+    for part in module.modules():
+        if not getattr(getattr(part, "weight", None), "is_meta", False):
+            yield part
