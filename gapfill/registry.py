@@ -85,6 +85,11 @@ def model_class(name: str) -> type[Inpainter]:
     return _classes[name]
 
 
+def everywhere(name: str) -> bool:
+    """Whether another process knows the name too: a built-in one's or an installed plug-in's."""
+    return name in built_in() or name in _plug_ins()
+
+
 def create(name: str, /, *, pretrained: bool | str = False, **settings: Any) -> Inpainter:
     """Make a new, untrained inpainter, or one with the weights that come with the package.
 

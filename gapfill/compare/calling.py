@@ -36,6 +36,7 @@ def compare(
     device: str | None = None,
     precision: str | None = None,
     mode: str | None = None,
+    jobs: int = 1,
     out: str | Path | None = None,
     logger: str | None = None,
     quiet: bool = False,
@@ -77,6 +78,8 @@ def compare(
         device: where to compute.
         precision: of training.
         mode: of training.
+        jobs: runs trained at a time, in processes of their own; a model that is registered in this
+            one alone is trained here, after the others.
         out: the folder (default: runs/compare-…, by the settings).
         logger: "tensorboard".
         quiet: no bars, no notes.
@@ -113,6 +116,7 @@ def compare(
         device=device,
         precision=precision,
         mode=mode,
+        jobs=jobs,
         out=None if out is None else str(expand(out)),
         logger=logger,
         quiet=quiet,

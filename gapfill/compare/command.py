@@ -26,6 +26,8 @@ GENERATED_BUDGET = "75s"
 _NOT_THE_COMMAND = (
     "models",
     "out",
+    "jobs",
+    "executor",
     "json",
     "log",
     "logger",
@@ -33,6 +35,7 @@ _NOT_THE_COMMAND = (
     "debug",
 )  # where and how loud it ran
 MOST_SEEDS = 1000
+MOST_JOBS = 1000
 
 
 def parser() -> console.Parser:
@@ -64,6 +67,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     console.add_masks(parser)
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="runs of each model")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="runs trained at a time, each with its share of the cores, or on GPUs in turn",
+    )
     console.add_length(parser)
     console.add_training(parser)
     parser.add_argument("--out", metavar="DIR", help="(default: runs/compare-…, by the settings)")
@@ -129,6 +139,8 @@ def make_plan(
         masks.check(kind)
     if not 1 <= options.seeds <= MOST_SEEDS:
         raise UsageError(f"--seeds must be 1 to {MOST_SEEDS}; got {options.seeds}.")
+    if not 1 <= options.jobs <= MOST_JOBS:
+        raise UsageError(f"--jobs must be 1 to {MOST_JOBS}; got {options.jobs}.")
     if ranks.launched():
         raise UsageError(
             "a comparison runs in one process. Train with `torchrun -m gapfill fit`, then compare "
@@ -174,6 +186,7 @@ def make_plan(
         quiet=options.quiet,
         elsewhere=bool(options.test),
         logger=options.logger,
+        jobs=options.jobs,
     )
 
 

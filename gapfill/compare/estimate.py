@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from gapfill.compare import jobs
 from gapfill.compare.plan import Contestant, Plan
-from gapfill.compare.runs import place, stream, training_of
+from gapfill.compare.runs import place
+from gapfill.compare.training import Run, run_of
 from gapfill.console import duration
-from gapfill.randomness import mix, seeded
 from gapfill.registry import is_saved, model_class
 from gapfill.train.settings import DEFAULT_EPOCHS, seconds
 
@@ -16,7 +15,8 @@ _WORTH = 100  # steps of a run, from which on it is worth while to make three mo
 
 def forecast(plan: Plan) -> str:
     """A line: the steps and the time of each model that will be trained; empty if none will be."""
-    words, whole, known = [], 0.0, True
+    words: list[str] = []
+    times: list[float | None] = []
     for entry in plan.entries:
         if entry.recipe is None or not model_class(entry.recipe.model).optimised():
             continue
@@ -24,13 +24,21 @@ def forecast(plan: Plan) -> str:
         if not runs:
             continue
         text, time_of_one = _run(plan, entry)
-        known = known and time_of_one is not None
-        whole += runs * (time_of_one or 0)
+        times += [time_of_one] * runs
         words.append(f"{entry.label} {text}" + (f" × {runs}" if runs > 1 else ""))
     if not words:
         return ""
-    total = f" · about {duration(whole)} in all" if known else ""
-    return f"training: {', '.join(words)}{total}"
+    return f"training: {', '.join(words)}{_total(times, plan)}"
+
+
+def _total(times: list[float | None], plan: Plan) -> str:
+    """The time of all runs in words, where it is known."""
+    known = [time for time in times if time is not None]
+    if len(known) < len(times) or plan.executor is not None:
+        return ""
+    whole = max(sum(known) / plan.jobs, *known)
+    side = f", {plan.jobs} at a time" if plan.jobs > 1 else ""
+    return f" · about {duration(whole)} in all{side}"
 
 
 def _run(plan: Plan, entry: Contestant) -> tuple[str, float | None]:
@@ -40,27 +48,22 @@ def _run(plan: Plan, entry: Contestant) -> tuple[str, float | None]:
     if train.budget is not None:
         budget = seconds(train.budget)
         return duration(budget), budget
-    steps = train.steps
+    run, steps = run_of(plan, entry, plan.seeds[0]), train.steps
     if steps is None:
-        epochs = train.epochs or DEFAULT_EPOCHS
-        steps = max(1, round(epochs * len(stream(plan, entry, plan.seeds[0]))))
+        steps = max(1, round((train.epochs or DEFAULT_EPOCHS) * len(run.stream())))
     text = f"{steps:,} steps"
-    if steps < _WORTH:
+    if steps < _WORTH or plan.executor is not None:  # whose machines may be faster than this one
         return text, None
-    estimated = steps * _seconds_a_step(plan, entry)
+    with jobs.alike(plan) as slower:
+        estimated = steps * slower * _seconds_a_step(run)
     return f"{text} (about {duration(estimated)})", estimated
 
 
-def _seconds_a_step(plan: Plan, entry: Contestant) -> float:
+def _seconds_a_step(run: Run) -> float:
     """By making one step to warm up, and two that are timed."""
-    assert entry.recipe is not None
-    with seeded(mix(0, "weights")):
-        model = entry.recipe.sized(plan.table.size).create()
-    settings: dict[str, Any] = training_of(plan, entry, plan.seeds[0])
+    model, settings = run.create(), run.settings()
     for steps in (1, 2):
         settings |= {"epochs": None, "budget": None, "steps": steps}
-        model.fit(
-            stream(plan, entry, plan.seeds[0]), mask=entry.recipe.mask, quiet=True, **settings
-        )
+        model.fit(run.stream(), mask=run.recipe.mask, quiet=True, **settings)
     assert model.training_cost is not None
     return model.training_cost["seconds"] / 2

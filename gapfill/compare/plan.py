@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,8 @@ class Plan:
         quiet: whether to show no bars.
         elsewhere: whether the test pictures are from another place.
         logger: what else takes the runs' losses and scores, and the table, if anything.
+        jobs: how many runs are trained at a time.
+        executor: the cluster that trains them, or None for this machine.
     """
 
     entries: tuple[Contestant, ...]
@@ -87,6 +90,13 @@ class Plan:
     quiet: bool = False
     elsewhere: bool = False
     logger: str | None = None
+    jobs: int = 1
+    executor: str | None = None
+
+    @cached_property
+    def train(self) -> Table:
+        """The pictures to learn from, held once for all runs."""
+        return self.table.part("train")
 
 
 def place_of(folder: Path, label: str, seed: int) -> Path:

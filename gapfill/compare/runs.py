@@ -11,22 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gapfill import loggers, masks, ranks
+from gapfill import masks, ranks
 from gapfill.compare import elsewhere, evaluate
 from gapfill.compare.bank import test_masks
 from gapfill.compare.kept import Kept, identity
 from gapfill.compare.plan import Contestant, Plan, place_of
 from gapfill.compare.sets import Sets
-from gapfill.config import plain
+from gapfill.compare.training import run_of
 from gapfill.console import say
-from gapfill.data import Stream
-from gapfill.errors import UsageError
 from gapfill.fill.many import fill_all
 from gapfill.inpainter import Inpainter
-from gapfill.randomness import mix, seeded
-from gapfill.registry import is_saved, load, model_class
-from gapfill.train import DivergedError
-from gapfill.train.folder import differing
+from gapfill.registry import load, model_class
 
 _EXAMPLES = 12
 _WORST = 6
@@ -138,10 +133,9 @@ def test(plan: Plan, entry: Contestant, bench: Bench) -> Tested:
     """Train every run that is not trained yet, and fill and score the test pictures."""
     if entry.label in bench.given:
         return _given(entry, bench)
-    seeds = _seeds(plan, entry)
-    models = []
-    for number, seed in enumerate(seeds):
-        run = f", run {number + 1} of {len(seeds)}" if len(seeds) > 1 else ""
+    models, own = [], seeds(plan, entry)
+    for number, seed in enumerate(own):
+        run = f", run {number + 1} of {len(own)}" if len(own) > 1 else ""
         place_in = f"model {plan.entries.index(entry) + 1} of {len(plan.entries)}"
         say(f"{place_in}: {entry.label}{run}", plan.quiet)
         models.append(_trained(plan, entry, seed))
@@ -224,20 +218,7 @@ def place(plan: Plan, entry: Contestant, seed: int) -> Path:
     return place_of(plan.out, entry.label, seed)
 
 
-def stream(plan: Plan, entry: Contestant, seed: int) -> Stream:
-    """The training pictures as one run of a contestant sees them."""
-    assert entry.recipe is not None
-    pictures = plan.table.part("train").images
-    return Stream(pictures, entry.recipe.batch_size, seed, flip=entry.recipe.flip)
-
-
-def training_of(plan: Plan, entry: Contestant, seed: int) -> dict[str, Any]:
-    """The trainer's settings of one run."""
-    assert entry.recipe is not None
-    return plain(entry.recipe.train) | {"seed": seed, "device": plan.training.device}
-
-
-def _seeds(plan: Plan, entry: Contestant) -> tuple[int, ...]:
+def seeds(plan: Plan, entry: Contestant) -> tuple[int, ...]:
     """A model that is saved already, or that no chance takes part in, has one run."""
     trains = entry.recipe is not None and model_class(entry.recipe.model).optimised()
     return plan.seeds if trains else plan.seeds[:1]
@@ -251,51 +232,4 @@ def _trained(plan: Plan, entry: Contestant, seed: int) -> Inpainter:
     if entry.recipe is None:
         assert entry.folder is not None
         return load(entry.folder).to(ranks.resolve(plan.training.device))
-    home = place(plan, entry, seed)
-    recipe = entry.recipe.sized(plan.table.size)
-    with seeded(mix(seed, "weights")):
-        model = recipe.create()
-    pictures = stream(plan, entry, seed)
-    how = training_of(plan, entry, seed) | {"mask": entry.recipe.mask, "val": plan.table.validation}
-    if is_saved(home):
-        saved = _reused(home, entry, model.identity(pictures, **how))
-        return saved.to(ranks.resolve(plan.training.device))
-    try:
-        with loggers.opened(
-            plan.logger, plan.out / "tensorboard" / home.parent.name / home.name
-        ) as log:
-            hooks = {} if log is None else {"on_log": log.log, "on_look": log.look}
-            model.fit(
-                pictures,
-                out=home,
-                quiet=plan.quiet,
-                data=plan.table.provenance,
-                **hooks,
-                **how,
-            )
-    except DivergedError as error:
-        say(f"{entry.label}, seed {seed}: {error} It is scored by what was kept.")
-        model.trained = True
-        model.training_cost = {"diverged": str(error)}
-    model.save(home / "model", data=plan.table.provenance, overwrite=True)
-    return model
-
-
-def _reused(home: Path, entry: Contestant, wanted: dict[str, Any]) -> Inpainter:
-    """The model that a run left, if it is the run that is asked for now."""
-    saved = load(home)
-    if saved.training_run is None:
-        raise UsageError(
-            f"{home} does not say what it was trained with. Give another --out, or delete it to "
-            "train again."
-        )
-    if "chosen_by" in wanted:
-        # Of a finished run it may be another rule than a new one would have; the results say which.
-        wanted = wanted | {"chosen_by": saved.training_run.get("chosen_by")}
-    difference = differing(saved.training_run, wanted)
-    if difference:
-        raise UsageError(
-            f"{home} holds a run with other settings than '{entry.label}' has now ({difference}). "
-            "Give another --out, or delete it to train again."
-        )
-    return saved
+    return run_of(plan, entry, seed).model()

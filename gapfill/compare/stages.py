@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gapfill import checkpoint, loggers, metrics, ranks, report
-from gapfill.compare import results, runs
+from gapfill.compare import jobs, results, runs
 from gapfill.compare.entries import baselines, contestants, leave_out
 from gapfill.compare.kept import Kept
 from gapfill.compare.plan import Contestant, Plan, headline
@@ -48,9 +48,10 @@ def carry_out(plan: Plan) -> dict[str, Any]:
 def _carry_out(plan: Plan, folder: RunFolder) -> dict[str, Any]:
     if folder.plan(plan.wanted) is None:
         folder.write_plan(plan.wanted, {})
+    failed = jobs.train(plan)
     device, side = ranks.resolve(plan.training.device), min(plan.test.images.shape[2:])
     perceptual, reason = metrics.load_lpips(device, side)
-    sets = Sets(plan.test, plan.table.part("train"), device)
+    sets = Sets(plan.test, plan.train, device)
     common = {
         "pictures": plan.test.digest(),
         "metrics": list(metrics.METRICS),
@@ -65,6 +66,8 @@ def _carry_out(plan: Plan, folder: RunFolder) -> dict[str, Any]:
     scores: dict[str, dict[tuple[str, str], np.ndarray]] = {}
     for entry in plan.entries:
         try:
+            if entry.label in failed:
+                raise failed[entry.label]
             tested = runs.test(plan, entry, bench)
             if tested.model is not None and tested.model.about.baseline == "floor":
                 floor = tested.scores[0][bench.first]["hole_psnr"].mean().item()
