@@ -214,8 +214,9 @@ def test_weights_come_before_what_needs_none():
 def test_the_examples_are_pictures(tmp_path):
     found = examples(tmp_path)
     assert len(found) >= 3
-    for path in found:
+    for path, context in found:
         assert min(work.look(path).size) == 512
+        assert context == ("whole" if path.name.startswith("face") else "hole")
 
 
 def test_without_gradio_one_line_says_how_to_get_it(monkeypatch, capsys):

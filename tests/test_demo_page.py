@@ -74,6 +74,9 @@ def test_a_hole_is_painted_filled_compared_and_saved(address, tmp_path):
         page.locator("#fill").click()
         message = page.locator("#message")
         expect(message).to_contain_text("the mask is empty: nothing to fill.")
+        page.get_by_text("Mask file and options").click()
+        context = page.locator("#context input")
+        expect(context).to_have_value("whole")
 
         broken = tmp_path / "broken.jpg"
         broken.write_text("<b>no picture</b>")
@@ -83,6 +86,7 @@ def test_a_hole_is_painted_filled_compared_and_saved(address, tmp_path):
         )
         page.locator("#photo input[type=file]").set_input_files(str(photo))
         expect(page.locator("#editor label").first).to_contain_text("mine.tif")
+        expect(context).to_have_value("hole")
         expect(message).to_contain_text("Paint over")
         page.wait_for_timeout(1000)  # until the canvas has taken the picture
         paint(page)
@@ -127,3 +131,22 @@ def test_a_port_in_use_is_one_line(tmp_path):
     assert result.returncode == 1
     assert result.stderr == f"gapfill: port {port} is in use. Give another with --port.\n"
     assert not list(Path(tmp_path).glob("gapfill-demo-*"))
+
+
+def test_without_a_network_sharing_is_one_line_and_the_page_is_there(tmp_path):
+    command = [sys.executable, "-m", "gapfill", "demo", "--no-browser", "--models", "telea"]
+    nowhere = dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
+    home = {"HOME": str(tmp_path), "HF_HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    running = subprocess.Popen(
+        [*command, "--share"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **nowhere, **home, "NO_PROXY": "127.0.0.1,localhost"},
+    )
+    lines = [running.stderr.readline() for _ in range(3)]
+    running.send_signal(signal.SIGTERM)
+    assert running.communicate(timeout=60) == ("", "")
+    assert running.returncode == 0
+    assert lines[1] == "--share: gradio's servers gave no public address; is there a network?\n"
+    assert lines[2].startswith("the page is at http://127.0.0.1:")

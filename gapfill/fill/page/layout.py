@@ -13,6 +13,7 @@ import numpy as np
 from gapfill.errors import GapfillError
 from gapfill.fill.kept import read_photo
 from gapfill.fill.page import work
+from gapfill.fill.page.examples import Example
 from gapfill.fill.page.style import DOWNLOAD
 from gapfill.fill.page.tools import Tool
 from gapfill.fill.photo import Marking
@@ -39,12 +40,12 @@ class Bench:
     how: work.How = field(default_factory=work.How)
 
 
-def build(tools: Sequence[Tool], pictures: Sequence[Path], folder: Path) -> Any:
+def build(tools: Sequence[Tool], examples: Sequence[Example], folder: Path) -> Any:
     """The page as gradio's `Blocks`.
 
     Args:
         tools: the models, prepared.
-        pictures: files of pictures to begin with; the first stands on the page from the start.
+        examples: at least one picture to begin with; the first stands on the page from the start.
         folder: for what is shown and saved.
     """
     import gradio as gr  # type: ignore[import-not-found]
@@ -57,11 +58,11 @@ def build(tools: Sequence[Tool], pictures: Sequence[Path], folder: Path) -> Any:
 
     def drop(file: str, *rest: Any) -> Any:
         """A photo was dropped: the place for it is free for the next."""
-        return [None, *show(Bench(Path(file)), *rest)]
+        return [None, _CONTEXT, *show(Bench(Path(file)), *rest)]
 
     def take(number: int, *rest: Any) -> Any:
         """An example was chosen."""
-        return show(Bench(pictures[number]), *rest)
+        return [examples[number].context, *show(Bench(examples[number].path), *rest)]
 
     def show(bench: Bench, mask: str | None, *how: Any) -> Any:
         """The photo to paint on, and nothing filled yet."""
@@ -155,14 +156,14 @@ def build(tools: Sequence[Tool], pictures: Sequence[Path], folder: Path) -> Any:
         return [str(file), _note(f"Saved as {file.name}.{kept}")]
 
     with gr.Blocks(title="gapfill", analytics_enabled=False) as page:
-        bench = gr.State(Bench(pictures[0] if pictures else None))
+        bench = gr.State(Bench(examples[0].path))
         gr.Markdown("# gapfill\nPaint over a part of a picture, and let several models fill it.")
         with gr.Row():
             photo = gr.File(label="Picture", height=132, min_width=280, elem_id="photo")
             with gr.Column(min_width=280):
                 thumbs = gr.Dataset(
                     components=[gr.Image(render=False)],
-                    samples=[[str(path)] for path in pictures],
+                    samples=[[str(example.path)] for example in examples],
                     type="index",
                     label="Examples",
                     elem_id="examples",
@@ -190,8 +191,10 @@ def build(tools: Sequence[Tool], pictures: Sequence[Path], folder: Path) -> Any:
                     grown = gr.Number(0, label="Widen the holes, in pixels", precision=0, minimum=0)
                     context = gr.Dropdown(
                         ["hole", "whole", "0.1"],
+                        value=examples[0].context,
                         label="What a model sees: hole, whole, a share, or LEFT,TOP,SIDE",
                         allow_custom_value=True,
+                        elem_id="context",
                     )
                     grain = gr.Checkbox(True, label="Give enlarged fills the grain around them")
                     seed = gr.Number(0, label="Seed", precision=0)
@@ -226,8 +229,8 @@ def build(tools: Sequence[Tool], pictures: Sequence[Path], folder: Path) -> Any:
             again.click(more, [bench, chosen], shown, **one),
         ]
         new: dict[str, Any] = {**options, "cancels": filling}
-        photo.upload(drop, [photo, mask, *how], [photo, editor, *shown], **new)
-        thumbs.click(take, [thumbs, mask, *how], [editor, *shown], **new)
+        photo.upload(drop, [photo, mask, *how], [photo, context, editor, *shown], **new)
+        thumbs.click(take, [thumbs, mask, *how], [context, editor, *shown], **new)
         marks = [bench, editor, mask, *how], [editor, message]
         mask.change(mark, *marks, **options)
         for each in (invert, grown, resize):
@@ -238,6 +241,7 @@ def build(tools: Sequence[Tool], pictures: Sequence[Path], folder: Path) -> Any:
     return page
 
 
+_CONTEXT = "hole"  # of a picture that is dropped
 _BRUSH = ("#e11d48", 0.6)
 _BEGIN = "Drop a picture, or choose an example."
 _PAINT = "Paint over what is missing, then fill."
@@ -261,7 +265,7 @@ def _how(
     seed: float | None,
 ) -> work.How:
     marking = Marking(invert, int(grown or 0), resize)
-    return work.How(marking, str(context or "hole").strip(), grain, int(seed or 0))
+    return work.How(marking, str(context or _CONTEXT).strip(), grain, int(seed or 0))
 
 
 def _path(file: str | None) -> Path | None:

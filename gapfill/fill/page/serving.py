@@ -10,7 +10,8 @@ import tempfile
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,10 @@ def serve(
         ready, folder = tools.prepare(chosen, device), Path(name)
         page = layout.build(ready, examples(folder), folder)
         with _ending() as ended:
-            address = _launch(gradio, page, style.CSS, port, share)
+            local, public = _launch(gradio, page, style.CSS, port, share)
+            if share and not public:
+                say("--share: gradio's servers gave no public address; is there a network?")
+            address = public or local
             say(f"the page is at {address} (Ctrl-C ends it)")
             if browser and _has_screen():
                 webbrowser.open(address)
@@ -85,32 +89,35 @@ def _gradio() -> Any:
     return gradio
 
 
-def _launch(gradio: Any, page: Any, css: str, port: int | None, share: bool) -> str:
-    """Start listening; returns the address."""
+def _launch(
+    gradio: Any, page: Any, css: str, port: int | None, share: bool
+) -> tuple[str, str | None]:
+    """Start listening; returns the address on this machine, and the public one if there is."""
     fonts = ["system-ui", "sans-serif"]  # by name: gradio's own way is to fetch them
     theme = gradio.themes.Default(font=fonts, font_mono=["ui-monospace", "monospace"])
     middleware = importlib.import_module("starlette.middleware").Middleware(_Policy)
     try:
-        _, local, public = page.launch(
-            server_name=_HOST,
-            server_port=port,
-            share=share,
-            prevent_thread_lock=True,
-            quiet=True,
-            footer_links=[],
-            run_history=False,
-            enable_monitoring=False,
-            ssr_mode=False,
-            mcp_server=False,
-            pwa=False,
-            theme=theme,
-            css=css,
-            app_kwargs={"middleware": [middleware]},
-        )
+        with redirect_stdout(StringIO()):  # on which gradio tells at length that it cannot share
+            _, local, public = page.launch(
+                server_name=_HOST,
+                server_port=port,
+                share=share,
+                prevent_thread_lock=True,
+                quiet=True,
+                footer_links=[],
+                run_history=False,
+                enable_monitoring=False,
+                ssr_mode=False,
+                mcp_server=False,
+                pwa=False,
+                theme=theme,
+                css=css,
+                app_kwargs={"middleware": [middleware]},
+            )
     except OSError as error:
         where = f"port {port}" if port else "every port from 7860 on"
         raise GapfillError(f"{where} is in use. Give another with --port.") from error
-    return public or local
+    return local, public
 
 
 class _Policy:
