@@ -101,6 +101,10 @@ class Photo:
             made = (made @ np.array(LUMA, np.float32))[:, None]
         if self.deep:
             made = made * 65535
+        if self.alpha is not None:  # what was seen over white, without the white
+            most = np.iinfo(self.levels.dtype).max
+            share = self.alpha[hole][:, None] / np.float32(most)
+            made = np.clip(most - (most - made) / np.maximum(share, 1 / most), 0, most)
         if made.dtype != self.levels.dtype:
             made = np.rint(made).astype(self.levels.dtype)
         self.colours[hole] = made

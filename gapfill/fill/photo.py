@@ -179,9 +179,9 @@ def write(
         quality: see `encode`.
         uncover: whether what was filled becomes opaque.
     """
-    photo.put(filled, hole)
     if uncover:
         photo.uncover(hole)
+    photo.put(filled, hole)
     content, lost = encode(photo, out.suffix, quality)
     checkpoint.write_named(out, content)
     return lost
