@@ -478,6 +478,18 @@ def test_more_kinds_to_score_need_no_new_training(small_set, tmp_path, monkeypat
         "center",
         "half",
     ]
+    pictures = np.load(tmp_path / "pictures.npz", allow_pickle=False)
+    real, half = pictures["real"][:6], pictures["kind-1/mask"].astype(bool)
+    assert half.mean((1, 2, 3)) == pytest.approx(0.5, abs=1e-12)
+    filled = pictures["kind-1/filled/cnn"]
+    known = ~half.repeat(3, 1)
+    assert (filled[known] == real[known]).all()
+    assert not np.array_equal(filled, real)
+    assert "Under half masks" in (tmp_path / "report.html").read_text()
+    found = compare.Comparison(tmp_path)
+    assert found.figure(under="half").axes
+    with pytest.raises(UsageError, match="nothing was scored under 'halv'"):
+        found.figure(under="halv")
 
 
 def test_a_stochastic_model_shows_several_fills_and_their_diversity(small_set, strangers, tmp_path):

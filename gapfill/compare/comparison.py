@@ -75,10 +75,26 @@ class Comparison:
         """The table as the command prints it."""
         return report.table(self.results)
 
-    def figure(self, count: int = 6) -> Sheet:
-        """A matplotlib figure of the first pictures: corrupted, filled by each model, real."""
-        columns = grid_columns(self.results, pictures(self.folder, self.results))
+    def figure(self, count: int = 6, under: str | None = None) -> Sheet:
+        """A matplotlib figure of the first pictures: corrupted, filled by each model, real.
+
+        Args:
+            count: how many pictures, at most 12.
+            under: which kind of masks; the first one by default, others have 6 pictures at most.
+
+        Raises:
+            UsageError: the comparison has no such kind.
+        """
+        number = 0 if under is None else self._place(under)
+        columns = grid_columns(self.results, pictures(self.folder, self.results), number)
         return draw({heading: column[:count] for heading, column in columns})
+
+    def _place(self, kind: str) -> int:
+        """Which of the kinds of masks it is, from 0."""
+        known = self.masks
+        if kind not in known:
+            raise UsageError(f"nothing was scored under '{kind}'. {nearest(kind, list(known))}")
+        return known.index(kind)
 
     def _repr_html_(self) -> str:
         """The scores as tables, one for each kind of masks, and where the whole report is."""
@@ -113,9 +129,7 @@ class Row:
         Raises:
             UsageError: the comparison has no such kind.
         """
-        known = self._comparison.masks
-        if kind not in known:
-            raise UsageError(f"nothing was scored under '{kind}'. {nearest(kind, list(known))}")
+        self._comparison._place(kind)
         return Row(self._comparison, self.label, kind)
 
     def model(self) -> Inpainter:

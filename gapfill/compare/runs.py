@@ -22,8 +22,10 @@ from gapfill.console import say
 from gapfill.fill.many import fill_all
 from gapfill.inpainter import Inpainter
 from gapfill.registry import load, model_class
+from gapfill.report.load import under
 
 _EXAMPLES = 12
+_FEWER = 6  # of them under each further kind of masks
 _WORST = 6
 _FILLS = 6  # of a stochastic model's examples
 
@@ -35,7 +37,7 @@ class Bench:
         real: the pictures, uint8 [N, 3, S, S].
         banks: their masks by kind. The bank is the same in every comparison on these pictures: it
             has a seed of its own.
-        first: the kind of mask that pictures, charts and stability are about.
+        first: the kind of mask that charts, stability and most pictures are about.
         shown: the numbers of the examples, evenly spaced.
         perceptual: LPIPS, or None where its weights are not on this machine.
         sets: distances of sets of pictures from the real test pictures.
@@ -68,10 +70,14 @@ class Bench:
 
     def pictures(self) -> dict[str, np.ndarray[Any, Any]]:
         """The examples and their masks, as pictures.npz holds them."""
-        return {
-            "real": self.real[self.shown].numpy(),
-            "mask": self.bank[self.shown].byte().numpy(),
-        }
+        found = {"real": self.real[self.shown]}
+        for number, bank in enumerate(self.banks.values()):
+            found[f"{under(number)}mask"] = bank[self.examples(number)].byte()
+        return {name: pictures.numpy() for name, pictures in found.items()}
+
+    def examples(self, number: int) -> Tensor:
+        """The numbers of the pictures that are shown under a kind of masks, given by its place."""
+        return self.shown[:_FEWER] if number else self.shown
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ class Tested:
     Attributes:
         entry: the contestant.
         models: its models, one a run; none where only pictures are known.
-        shown: the first model's fills of the examples, under the first kind of mask.
+        shown: the first model's fills of the examples, under each kind of masks.
         failed: its fills of the pictures that it fills worst.
         scores: by run, kind of mask and metric, float64 [N].
         sets: by run, kind of mask and key, the distances of the fills as a set from real pictures.
@@ -91,7 +97,7 @@ class Tested:
 
     entry: Contestant
     models: list[Inpainter]
-    shown: Tensor
+    shown: list[Tensor]
     failed: Tensor
     scores: list[dict[str, dict[str, Tensor]]]
     sets: list[dict[str, dict[str, Tensor]]]
@@ -119,11 +125,12 @@ class Tested:
         """The fills that the report shows: examples, samples, the worst with their truth."""
         label, worst = self.entry.label, self.worst(bench)
         found = {
-            f"filled/{label}": self.shown,
             f"worst_real/{label}": bench.real[worst],
             f"worst_mask/{label}": bench.bank[worst].byte(),
             f"worst_filled/{label}": self.failed,
         }
+        for number, shown in enumerate(self.shown):
+            found[f"{under(number)}filled/{label}"] = shown[: len(bench.examples(number))]
         if self.samples is not None:
             found[f"samples/{label}"] = self.samples
         return {name: pictures.numpy() for name, pictures in found.items()}
@@ -202,7 +209,8 @@ def _tested(
         [{kind: each[part] for kind, each in run.items()} for run in measured]
         for part in ("scores", "sets")
     )
-    return Tested(entry, models, first["shown"], first["failed"], scores, sets, **more)
+    shown = [each["shown"] for each in measured[0].values()]
+    return Tested(entry, models, shown, first["failed"], scores, sets, **more)
 
 
 def _given(entry: Contestant, bench: Bench) -> Tested:

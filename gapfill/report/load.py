@@ -106,6 +106,11 @@ def pictures(folder: Path, results: dict[str, Any]) -> Pictures:
     return _arrays(folder, results, "pictures.npz")
 
 
+def under(number: int) -> str:
+    """How the names in pictures.npz begin, of what stands under a kind of masks by its place."""
+    return f"kind-{number}/" if number else ""
+
+
 def scores(folder: Path, results: dict[str, Any]) -> Scores:
     """Read scores.npz from `folder`: the scores of the models that `results` name.
 

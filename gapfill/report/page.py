@@ -52,6 +52,7 @@ def render(
         side=side,
         hero=panels.hero(results, grid),
         grid=grid,
+        further=panels.further(results, pictures),
         samples=panels.samples(results, pictures),
         losses=panels.losses(results, histories),
         notes=notes,

@@ -8,28 +8,48 @@ from typing import Any
 import numpy as np
 
 from gapfill.report import charts
-from gapfill.report.load import History, Pictures
+from gapfill.report.load import History, Pictures, under
 from gapfill.report.pictures import corrupted, data_uri
 from gapfill.report.scores import finite, listing, number, score
 
 
-def grid_columns(results: dict[str, Any], pictures: Pictures) -> list[tuple[str, np.ndarray]]:
-    """Return the columns of the grid: corrupted, each model that left pictures, real."""
+def grid_columns(
+    results: dict[str, Any], pictures: Pictures, number: int = 0
+) -> list[tuple[str, np.ndarray]]:
+    """Return the columns of the grid: corrupted, each model that left pictures, real.
+
+    Args:
+        results: What results.json says.
+        pictures: What pictures.npz holds.
+        number: The place of the kind of masks, from 0; of further kinds there are fewer pictures.
+    """
+    start = under(number)
     filled = [
-        (model["label"], pictures[f"filled/{model['label']}"])
+        (model["label"], pictures[f"{start}filled/{model['label']}"])
         for model in results["models"]
-        if f"filled/{model['label']}" in pictures
+        if f"{start}filled/{model['label']}" in pictures
     ]
-    real = pictures["real"]
-    return [("corrupted", corrupted(real, pictures["mask"])), *filled, ("real", real)]
+    mask = pictures[f"{start}mask"]
+    real = pictures["real"][: len(mask)]
+    return [("corrupted", corrupted(real, mask)), *filled, ("real", real)]
 
 
-def grid_rows(results: dict[str, Any], pictures: Pictures) -> dict[str, Any]:
+def further(results: dict[str, Any], pictures: Pictures) -> list[dict[str, Any]]:
+    """Return the grids under the second kind of masks and those after it, each with its kind."""
+    kinds = [mask["kind"] for mask in results["protocol"]["masks"]]
+    return [
+        {"kind": kind, **grid_rows(results, pictures, number)}
+        for number, kind in enumerate(kinds)
+        if number and f"{under(number)}mask" in pictures
+    ]
+
+
+def grid_rows(results: dict[str, Any], pictures: Pictures, number: int = 0) -> dict[str, Any]:
     """Return the grid's headings and its rows of (alternative text, data address)."""
-    columns = grid_columns(results, pictures)
+    columns = grid_columns(results, pictures, number)
     rows = [
         [(_alt(heading, f"picture {n + 1}"), data_uri(column[n])) for heading, column in columns]
-        for n in range(len(pictures["real"]))
+        for n in range(len(columns[0][1]))
     ]
     return {"headings": [heading for heading, _ in columns], "rows": rows}
 
