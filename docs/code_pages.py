@@ -16,7 +16,7 @@ from sphinx.util.osutil import relative_uri
 
 ROOT = Path(__file__).parents[1]
 LANGUAGES = {".py": "python", ".toml": "toml", ".yaml": "yaml"}
-FOLDERS = ("gapfill", "configs", "docs/plugin", "tests/torture")
+FOLDERS = ("gapfill", "configs", "docs/figures", "docs/plugin", "tests/torture")
 
 
 def shown() -> list[Path]:
