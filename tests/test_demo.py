@@ -216,7 +216,7 @@ def test_the_examples_are_pictures(tmp_path):
     assert len(found) >= 3
     for path, context in found:
         assert min(work.look(path).size) == 512
-        assert context == ("whole" if path.name.startswith("face") else "hole")
+        assert context == ("whole" if path.name.startswith("face") else "auto")
 
 
 def test_without_gradio_one_line_says_how_to_get_it(monkeypatch, capsys):

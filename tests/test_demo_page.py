@@ -86,7 +86,7 @@ def test_a_hole_is_painted_filled_compared_and_saved(address, tmp_path):
         )
         page.locator("#photo input[type=file]").set_input_files(str(photo))
         expect(page.locator("#editor label").first).to_contain_text("mine.tif")
-        expect(context).to_have_value("hole")
+        expect(context).to_have_value("auto")
         expect(message).to_contain_text("Paint over")
         page.wait_for_timeout(1000)  # until the canvas has taken the picture
         paint(page)

@@ -11,12 +11,14 @@ import torch.nn.functional as F
 import gapfill
 from gapfill.errors import UsageError
 from gapfill.fill import painting, windows
+from gapfill.fill.context import look
 from gapfill.fill.painting import fill_any_size
 from gapfill.fill.resampling import any_missing, enlarge, reduce
-from gapfill.fill.windows import Box, look, plan, plan_one
+from gapfill.fill.windows import Box, plan, plan_one
 from gapfill.inpainter import Inpainter
 
 SIDE = 32
+NOTHING = torch.zeros(3, 1, 1)  # a picture that is not looked at
 
 
 class Seeing(Inpainter):
@@ -129,35 +131,35 @@ def test_a_window_with_next_to_nothing_known_grows_to_the_whole_picture():
 def test_one_window_for_all_is_the_largest_square_around_them():
     hole = marked(100, 160, (10, 20, 20, 30), (70, 100, 80, 110))
     assert plan_one(hole).groups[0].windows == (Box(0, 15, 100, 100),)
-    assert look(hole, SIDE, "whole").groups == plan_one(hole).groups
-    assert look(hole, SIDE, "20,0,95").groups[0].windows == (Box(0, 20, 95, 95),)
+    assert look(NOTHING, hole, SIDE, "whole").groups == plan_one(hole).groups
+    assert look(NOTHING, hole, SIDE, "20,0,95").groups[0].windows == (Box(0, 20, 95, 95),)
 
 
 def test_a_share_chooses_how_much_is_seen():
     hole = marked(1000, 1000, (450, 450, 550, 550))
-    assert look(hole, SIDE, "0.01").groups[0].windows == (Box(0, 0, 1000, 1000),)
-    assert look(hole, SIDE, "0.04").groups[0].windows == (Box(250, 250, 500, 500),)
-    assert look(hole, SIDE, "hole").groups == plan(hole, SIDE).groups
+    assert look(NOTHING, hole, SIDE, "0.01").groups[0].windows == (Box(0, 0, 1000, 1000),)
+    assert look(NOTHING, hole, SIDE, "0.04").groups[0].windows == (Box(250, 250, 500, 500),)
+    assert look(NOTHING, hole, SIDE, "hole").groups == plan(hole, SIDE).groups
 
 
 @pytest.mark.parametrize(
-    "context", ["", "face", "0", "1", "-0.5", "1,2", "1,2,0", "nan", "1,inf,3"]
+    "context", ["", "faces", "0", "1", "-0.5", "1,2", "1,2,0", "nan", "1,inf,3"]
 )
 def test_a_context_that_is_none_is_refused(context):
     with pytest.raises(UsageError) as caught:
-        look(marked(50, 50, (1, 1, 5, 5)), SIDE, context)
+        look(NOTHING, marked(50, 50, (1, 1, 5, 5)), SIDE, context)
     assert str(caught.value) == (
-        "--context must be hole, whole, a share such as 0.1, or a square as LEFT,TOP,SIDE; "
-        f"got {context!r}."
+        "--context must be auto, hole, face, whole, a share such as 0.1, or a square as "
+        f"LEFT,TOP,SIDE; got {context!r}."
     )
 
 
 def test_a_square_must_lie_in_the_picture_and_hold_the_holes():
     hole = marked(50, 60, (10, 20, 15, 30))
     with pytest.raises(UsageError, match="the square leaves the picture of 60×50"):
-        look(hole, SIDE, "20,0,51")
+        look(NOTHING, hole, SIDE, "20,0,51")
     with pytest.raises(UsageError, match="from 20,10 to 30,15"):
-        look(hole, SIDE, "0,0,25")
+        look(NOTHING, hole, SIDE, "0,0,25")
 
 
 @pytest.mark.parametrize(("height", "width"), [(90, 70), (16, 45), (32, 32)])

@@ -37,11 +37,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--context",
-        default="hole",
+        default="auto",
         metavar="WHAT",
-        help="what the model sees: hole, as much around each hole as it was trained to see; whole, "
-        "the largest square of the photo, for a face that fills it; a share of the window that is "
-        "missing, such as 0.1; or a square, LEFT,TOP,SIDE (default: %(default)s)",
+        help="what the model sees: hole, as much around each hole as it was trained to see; face, "
+        "for holes in a face all of it; auto, face where scikit-image finds one, else hole; whole, "
+        "the largest square of the photo; a share of the window that is missing, such as 0.1; or a "
+        "square, LEFT,TOP,SIDE (default: %(default)s)",
     )
     parser.add_argument(
         "--no-grain",

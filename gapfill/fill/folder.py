@@ -82,7 +82,7 @@ def fill_folder(
     marking: Marking | None = None,
     device: str = "auto",
     seed: int = 0,
-    context: str = "hole",
+    context: str = "auto",
     grain: bool = True,
     quality: int | None = None,
     ending: str | None = None,

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gapfill.fill.context import look
 from gapfill.fill.grain import Grain
 from gapfill.fill.resampling import any_missing, enlarge, reduce
-from gapfill.fill.windows import Box, Plan, look, weights
+from gapfill.fill.windows import Box, Plan, weights
 from gapfill.inpainter import Inpainter
 from gapfill.masks.given import LARGEST_HOLE
 
@@ -49,7 +50,7 @@ def fill_any_size(
     image: Tensor,
     hole: Tensor,
     seed: int = 0,
-    context: str = "hole",
+    context: str = "auto",
     grain: bool = True,
 ) -> Tensor:
     """Fill one picture [1, 3, H, W] of any size; known pixels stay bit for bit.
@@ -59,7 +60,7 @@ def fill_any_size(
         image: uint8, or float in [0, 1].
         hole: [1, 1, H, W], 1 = missing.
         seed: names the noise of a stochastic model.
-        context: see `gapfill.fill.windows.look`.
+        context: see `gapfill.fill.context.look`.
         grain: give enlarged fills the grain of their surroundings.
     """
     result = image.clone()
@@ -72,7 +73,7 @@ def paint(
     picture: Tensor,
     hole: np.ndarray,
     seed: int = 0,
-    context: str = "hole",
+    context: str = "auto",
     grain: bool = True,
 ) -> None:
     """Fill the holes of a picture where it stands, in memory that does not grow with it.
@@ -86,7 +87,7 @@ def paint(
         grain: as for `fill_any_size`.
     """
     whole = Box(0, 0, *hole.shape)
-    plan = look(hole, getattr(model.config, "size", None) or _LEAST, context)
+    plan = _plan(model, picture, hole, context)
     fills: dict[Box, Fill] = {}
     rows = max(1, _BAND // whole.width)
     for top in range(0, whole.height, rows):
@@ -106,7 +107,7 @@ def paint_many(
     pictures: Sequence[Tensor],
     holes: Sequence[np.ndarray],
     seed: int = 0,
-    context: str = "hole",
+    context: str = "auto",
     grain: bool = True,
 ) -> None:
     """`paint` for several pictures, whose windows the model sees together.
@@ -120,7 +121,7 @@ def paint_many(
         if model.stochastic or whole.height * whole.width > _BAND:
             paint(model, picture, hole, seed, context, grain)
             continue
-        plan = look(hole, getattr(model.config, "size", None) or _LEAST, context)
+        plan = _plan(model, picture, hole, context)
         parts = list(_parts(plan, whole))
         windows = dict.fromkeys(window for *_, windows in parts for window in windows)
         mine = [Shot(picture, hole, window) for window in windows]
@@ -131,6 +132,13 @@ def paint_many(
         fills |= dict(_fills(model, shots[start : start + _BATCH], seed, grain))
     for picture, parts, mine, whole in plans:
         _put_all(picture, parts, {shot.window: fills[shot] for shot in mine}, whole)
+
+
+def _plan(model: Inpainter, picture: Tensor, hole: np.ndarray, context: str) -> Plan:
+    size = getattr(model.config, "size", None)
+    if size is None and context == "auto":
+        context = "hole"  # a model that knows no size knows no faces
+    return look(picture, hole, size or _LEAST, context)
 
 
 def _parts(plan: Plan, band: Box) -> Iterator[tuple[Box, np.ndarray, list[Box]]]:

@@ -53,7 +53,7 @@ def fill_file(
     marking: Marking | None = None,
     device: str = "auto",
     seed: int = 0,
-    context: str = "hole",
+    context: str = "auto",
     grain: bool = True,
     quality: int | None = None,
 ) -> list[str]:
@@ -72,7 +72,7 @@ def fill_file(
         marking: how the mask is read.
         device: where to compute.
         seed: names the noise of a stochastic model.
-        context: how much around each hole the model sees (`gapfill.fill.windows.look`).
+        context: how much around each hole the model sees (`gapfill.fill.context.look`).
         grain: give enlarged fills the grain of their surroundings.
         quality: 1 to 100, of JPEG and WebP.
 

@@ -10,7 +10,6 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from gapfill.errors import UsageError
 from gapfill.masks.given import LARGEST_HOLE
 
 SHARE = 0.25
@@ -81,48 +80,6 @@ class Plan:
         return box.cut(self.hole) & mine
 
 
-def look(hole: np.ndarray, side: int, context: str = "hole") -> Plan:
-    """Choose windows as `context` says.
-
-    Args:
-        hole: bool [H, W], true = missing.
-        side: of the pictures that the model knows.
-        context: `hole`, a window for each hole of which a quarter is missing; a number, of which
-            that share is; `whole`, the largest square of the picture; `LEFT,TOP,SIDE`, the square
-            at that place, such as a face's.
-
-    Raises:
-        UsageError: anything else, or a square that does not hold all holes.
-    """
-    if context == "hole":
-        return plan(hole, side)
-    if context == "whole":
-        return plan_one(hole)
-    words = context.split(",")
-    try:
-        if len(words) == 1 and 0 < float(context) < 1:
-            return plan(hole, side, float(context))
-        left, top, size = map(int, words)
-    except ValueError:
-        left = top = size = 0
-    if size < 1:
-        raise UsageError(
-            "--context must be hole, whole, a share such as 0.1, or a square as LEFT,TOP,SIDE; "
-            f"got {context!r}."
-        )
-    square, whole, holes = Box(top, left, size, size), Box(0, 0, *hole.shape), _extent(hole)
-    if square & whole != square:
-        raise UsageError(
-            f"--context {context}: the square leaves the picture of {whole.width}×{whole.height}."
-        )
-    if square & holes != holes:
-        raise UsageError(
-            f"--context {context}: the holes reach from {holes.left},{holes.top} to "
-            f"{holes.right},{holes.bottom} (left,top), beyond the square. Mark only what is in it."
-        )
-    return plan_one(hole, square)
-
-
 def plan(hole: np.ndarray, side: int, share: float = SHARE) -> Plan:
     """Give each hole its own window, and long ones tiles.
 
@@ -164,7 +121,7 @@ def plan_one(hole: np.ndarray, window: Box | None = None) -> Plan:
 
     Where no square of the picture holds them all, it is the whole picture.
     """
-    box = _extent(hole)
+    box = extent_of(hole)
     largest = min(hole.shape)
     if window is None and max(box.height, box.width) <= largest:
         window = _around(box, largest, *hole.shape)
@@ -210,7 +167,7 @@ def _group(found: Plan, cells: Box, tile: int, side: int, share: float) -> Group
     around = Box(cells.top * size, cells.left * size, cells.height * size, cells.width * size)
     around &= Box(0, 0, height, width)
     marked = found.of(number, around)
-    tight = _extent(marked)
+    tight = extent_of(marked)
     box = Box(around.top + tight.top, around.left + tight.left, tight.height, tight.width)
     long = max(box.height, box.width)
     single = max(side, math.ceil(math.sqrt(marked.sum() / share)), math.ceil(long / _SPAN))
@@ -291,7 +248,7 @@ def _extents(labels: np.ndarray, count: int) -> list[Box]:
     return [Box(*map(int, (*low[n], *sides[n]))) for n in range(1, count)]
 
 
-def _extent(mask: np.ndarray) -> Box:
+def extent_of(mask: np.ndarray) -> Box:
     """The box around all that is marked."""
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     top, left = int(rows[0]), int(columns[0])

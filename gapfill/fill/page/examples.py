@@ -39,5 +39,5 @@ def examples(folder: Path) -> list[Example]:
     for place in (spec.submodule_search_locations or []) if spec else []:
         photo = Path(place) / "data" / _PHOTO
         if photo.is_file():
-            found.append(Example(Path(shutil.copyfile(photo, folder / _PHOTO)), "hole"))
+            found.append(Example(Path(shutil.copyfile(photo, folder / _PHOTO)), "auto"))
     return found

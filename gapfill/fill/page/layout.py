@@ -190,9 +190,9 @@ def build(tools: Sequence[Tool], examples: Sequence[Example], folder: Path) -> A
                     resize = gr.Checkbox(label="Bring a mask file of another size to the picture's")
                     grown = gr.Number(0, label="Widen the holes, in pixels", precision=0, minimum=0)
                     context = gr.Dropdown(
-                        ["hole", "whole", "0.1"],
+                        ["auto", "hole", "face", "whole", "0.1"],
                         value=examples[0].context,
-                        label="What a model sees: hole, whole, a share, or LEFT,TOP,SIDE",
+                        label="What a model sees: one of these, a share, or LEFT,TOP,SIDE",
                         allow_custom_value=True,
                         elem_id="context",
                     )
@@ -241,7 +241,7 @@ def build(tools: Sequence[Tool], examples: Sequence[Example], folder: Path) -> A
     return page
 
 
-_CONTEXT = "hole"  # of a picture that is dropped
+_CONTEXT = "auto"  # of a picture that is dropped
 _BRUSH = ("#e11d48", 0.6)
 _BEGIN = "Drop a picture, or choose an example."
 _PAINT = "Paint over what is missing, then fill."

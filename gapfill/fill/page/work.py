@@ -37,13 +37,13 @@ class How:
 
     Attributes:
         marking: how masks are read.
-        context: how much around each hole a model sees (`gapfill.fill.windows.look`).
+        context: how much around each hole a model sees (`gapfill.fill.context.look`).
         grain: give enlarged fills the grain of their surroundings.
         seed: names the first fill of a stochastic model.
     """
 
     marking: Marking = field(default_factory=Marking)
-    context: str = "hole"
+    context: str = "auto"
     grain: bool = True
     seed: int = 0
 
