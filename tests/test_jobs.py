@@ -12,7 +12,7 @@ from common import message, same
 
 import gapfill
 from gapfill import checkpoint, masks, registry
-from gapfill.compare import command, estimate, job, jobs, stages
+from gapfill.compare import command, estimate, given, job, jobs, stages
 from gapfill.compare.training import Run
 from gapfill.data.faces import generate
 from gapfill.errors import GapfillError
@@ -141,7 +141,7 @@ def planned(images, tmp_path):
     """A plan from words of the command line."""
 
     def make(*words):
-        table = gapfill.compare.given.tables(images, None, None, None, "auto", [])[0]
+        table = given.tables(images, None, None, None, "auto", [])[0]
         words = ["--device", "cpu", "--size", "32", "--out", str(tmp_path), *words]
         options = command.parser().parse_args(words)
         return command.make_plan(options, opened=(table, None))

@@ -37,6 +37,7 @@ def compare(
     precision: str | None = None,
     mode: str | None = None,
     jobs: int = 1,
+    executor: str | None = None,
     out: str | Path | None = None,
     logger: str | None = None,
     quiet: bool = False,
@@ -80,6 +81,7 @@ def compare(
         mode: of training.
         jobs: runs trained at a time, in processes of their own; a model that is registered in this
             one alone is trained here, after the others.
+        executor: "dask://HOST:PORT", a cluster that trains them instead.
         out: the folder (default: runs/compare-…, by the settings).
         logger: "tensorboard".
         quiet: no bars, no notes.
@@ -117,6 +119,7 @@ def compare(
         precision=precision,
         mode=mode,
         jobs=jobs,
+        executor=executor,
         out=None if out is None else str(expand(out)),
         logger=logger,
         quiet=quiet,

@@ -74,6 +74,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="runs trained at a time, each with its share of the cores, or on GPUs in turn",
     )
+    parser.add_argument(
+        "--executor",
+        metavar="dask://HOST:PORT",
+        help="have the runs trained by a Dask cluster, whose workers see the same folders",
+    )
     console.add_length(parser)
     console.add_training(parser)
     parser.add_argument("--out", metavar="DIR", help="(default: runs/compare-…, by the settings)")
@@ -120,6 +125,7 @@ def make_plan(
         UsageError: names, settings, masks, devices or pictures that make no sense.
     """
     from gapfill import checkpoint, loggers, masks, ranks
+    from gapfill.compare import cluster
     from gapfill.compare.stages import Plan, baselines, contestants
     from gapfill.config import build
     from gapfill.data.stream import LARGEST_BATCH
@@ -141,6 +147,12 @@ def make_plan(
         raise UsageError(f"--seeds must be 1 to {MOST_SEEDS}; got {options.seeds}.")
     if not 1 <= options.jobs <= MOST_JOBS:
         raise UsageError(f"--jobs must be 1 to {MOST_JOBS}; got {options.jobs}.")
+    if options.executor is not None:
+        cluster.require(options.executor)
+        if options.jobs > 1:
+            raise UsageError(
+                "give --jobs or --executor: a cluster's workers say how many at a time."
+            )
     if ranks.launched():
         raise UsageError(
             "a comparison runs in one process. Train with `torchrun -m gapfill fit`, then compare "
@@ -187,6 +199,7 @@ def make_plan(
         elsewhere=bool(options.test),
         logger=options.logger,
         jobs=options.jobs,
+        executor=options.executor,
     )
 
 

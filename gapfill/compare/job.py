@@ -28,6 +28,18 @@ from gapfill.errors import GapfillError, UsageError, one_line
 _WAIT = 60.0  # seconds for another process to leave the run's folder, as one that was stopped does
 
 
+def title(job: Mapping[str, Any]) -> str:
+    """What a run is called in the lines about it."""
+    return f"{job['label']}, seed {job['seed']}"
+
+
+def tell(job: Mapping[str, Any], line: str) -> None:
+    """Show a line of a run, with which run it is."""
+    for known in (title(job), job["recipe"]["model"]):
+        line = line.removeprefix(f"{known}: ")
+    say(f"{title(job)}: {line}")
+
+
 class Child:
     """The process that trains one run.
 

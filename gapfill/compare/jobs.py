@@ -1,14 +1,14 @@
-"""The trainings of a comparison side by side, before anything is scored: `--jobs N`.
+"""The trainings of a comparison side by side, before anything is scored: `--jobs N`, `--executor`.
 
-Each is a process of its own (`job`), with its share of the cores or a GPU of its own. What they
-train is in their folders afterwards, where scoring finds it.
+Here each is a process of its own (`job`), with its share of the cores, or on one of the GPUs. What
+they train is in their folders afterwards, where scoring finds it.
 """
 
 from __future__ import annotations
 
 import io
-import os
 import shutil
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from gapfill import checkpoint, masks, ranks
-from gapfill.compare.job import Child
+from gapfill.compare import cluster
+from gapfill.compare.job import Child, tell, title
 from gapfill.compare.plan import Plan
 from gapfill.compare.runs import seeds
 from gapfill.compare.training import Run, run_of
@@ -41,7 +42,7 @@ Failed = dict[str, GapfillError]
 
 
 def train(plan: Plan) -> Failed:
-    """Train what is not trained yet, several runs at a time, if the plan says so.
+    """Train what is not trained yet, several runs at a time or elsewhere, if the plan says so.
 
     A failure ends no other run. What only this process knows, such as a class from a notebook, is
     left for it to train.
@@ -49,7 +50,11 @@ def train(plan: Plan) -> Failed:
     Raises:
         InterruptedRun: SIGINT or SIGTERM came; each run was saved.
     """
-    runs = _waiting(plan) if plan.jobs > 1 else []
+    if plan.executor is not None:
+        plan = replace(plan, out=plan.out.resolve())  # by which workers find it too
+    elif plan.jobs == 1:
+        return {}
+    runs = _waiting(plan)
     if not runs:
         return {}
     folder = plan.out / "jobs"
@@ -57,9 +62,20 @@ def train(plan: Plan) -> Failed:
     named = {entry.label: entry.named for entry in plan.entries}
     try:
         described = [write(run, folder) | {"named": named[run.label]} for run in runs]
-        return _side_by_side(plan, described)
+        with Signals() as signals:
+            if plan.executor is not None:
+                failed = cluster.train(plan.executor, described, plan.quiet, signals)
+            else:
+                failed = _side_by_side(plan, described, signals)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    if signals.caught is not None:
+        raise InterruptedRun(
+            f"interrupted; every run is saved in {plan.out}. To resume, run the same command "
+            "again.",
+            signals.caught,
+        )
+    return failed
 
 
 @contextmanager
@@ -151,52 +167,33 @@ def _waiting(plan: Plan) -> list[Run]:
     return found
 
 
-def _side_by_side(plan: Plan, jobs: list[dict[str, Any]]) -> Failed:
-    """Train all, `plan.jobs` at a time."""
+def _side_by_side(plan: Plan, jobs: list[dict[str, Any]], signals: Signals) -> Failed:
+    """Train all, `plan.jobs` at a time, until a signal is caught."""
     places, threads = devices(plan), _threads(plan)
     failed: Failed = {}
     free, waiting = list(range(min(plan.jobs, len(jobs)))), list(jobs)
     running: dict[int, tuple[dict[str, Any], Child]] = {}
     say(_introduced(len(jobs), len(free), threads), plan.quiet)
-    with Signals() as signals:
-        try:
-            while (waiting or running) and signals.caught is None:
-                while waiting and free:
-                    slot = free.pop(0)
-                    job = waiting.pop(0) | {"device": places[slot % len(places)]}
-                    say(f"{title(job)}: begins{_on(job['device'])}", plan.quiet)
-                    running[slot] = job, Child(job, partial(tell, job), threads)
-                time.sleep(_PAUSE)
-                for slot in [slot for slot, (_, child) in running.items() if child.ended()]:
-                    job, child = running.pop(slot)
-                    if error := child.close():
-                        say(f"{title(job)}: failed: {error}")
-                        failed.setdefault(job["label"], error)
-                    free.append(slot)
-        finally:
-            for _, child in running.values():
-                child.stop()
-            for _, child in running.values():
-                child.close()
-    if signals.caught is not None:
-        raise InterruptedRun(
-            f"interrupted; every run is saved in {plan.out}. To resume, run the same command "
-            "again.",
-            signals.caught,
-        )
+    try:
+        while (waiting or running) and signals.caught is None:
+            while waiting and free:
+                slot = free.pop(0)
+                job = waiting.pop(0) | {"device": places[slot % len(places)]}
+                say(f"{title(job)}: begins{_on(job['device'])}", plan.quiet)
+                running[slot] = job, Child(job, partial(tell, job), threads)
+            time.sleep(_PAUSE)
+            for slot in [slot for slot, (_, child) in running.items() if child.ended()]:
+                job, child = running.pop(slot)
+                if error := child.close():
+                    say(f"{title(job)}: failed: {error}")
+                    failed.setdefault(job["label"], error)
+                free.append(slot)
+    finally:
+        for _, child in running.values():
+            child.stop()
+        for _, child in running.values():
+            child.close()
     return failed
-
-
-def title(job: Mapping[str, Any]) -> str:
-    """What a run is called in the lines about it."""
-    return f"{job['label']}, seed {job['seed']}"
-
-
-def tell(job: Mapping[str, Any], line: str) -> None:
-    """Show a line of a run, with which run it is."""
-    for known in (title(job), job["recipe"]["model"]):
-        line = line.removeprefix(f"{known}: ")
-    say(f"{title(job)}: {line}")
 
 
 def _introduced(count: int, side: int, threads: int) -> str:
@@ -225,4 +222,10 @@ def _read(path: str | None) -> Tensor | None:
     """The tensor in a file, its memory shared with all who read it as long as nobody writes."""
     if path is None:
         return None
-    return torch.from_numpy(np.load(os.fspath(path), mmap_mode="c", allow_pickle=False))
+    try:
+        return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
+    except FileNotFoundError as error:
+        raise GapfillError(
+            f"there is no {path} on {socket.gethostname()}: the comparison's folder must be the "
+            "same on every machine."
+        ) from error
