@@ -140,7 +140,7 @@ def test_a_long_run_is_timed_before_it_begins(tmp_path, monkeypatch):
     from gapfill.compare import estimate
     from gapfill.compare.command import make_plan, parser
 
-    monkeypatch.setattr(estimate, "_seconds_a_step", lambda plan, entry: 0.5)
+    monkeypatch.setattr(estimate, "_seconds_a_step", lambda run: 0.5)
     words = ["--models", "cnn", "telea", "--steps", "1000", "--size", "32", "--out", str(tmp_path)]
     assert estimate.forecast(make_plan(parser().parse_args(words))) == (
         "training: cnn 1,000 steps (about 8 min) · about 8 min in all"
