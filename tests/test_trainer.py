@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import pytest
 import torch
@@ -34,7 +35,9 @@ def sgd(weight, lr=0.1):
     return torch.optim.SGD([weight], lr=lr)
 
 
-def train(module, updates, folder=None, note=None, watch=None, watch_times=20, **settings):
+def train(
+    module, updates, folder=None, note=None, watch=None, watch_times=20, quiet=True, **settings
+):
     settings = Training(
         **(
             {
@@ -50,7 +53,7 @@ def train(module, updates, folder=None, note=None, watch=None, watch_times=20, *
         )
     )
     trainer = Trainer(
-        module, updates, batches, settings, folder=folder, quiet=True, note=note, watch=watch
+        module, updates, batches, settings, folder=folder, quiet=quiet, note=note, watch=watch
     )
     trainer.run()
     return trainer
@@ -266,6 +269,20 @@ def test_a_budget_becomes_steps_once_and_leaves_no_trace(tmp_path):
     plan = json.loads((tmp_path / "plan.json").read_text())
     assert plan["decided"]["steps"] == trainer._done > 1
     assert seen[0] == seen[20] == start  # the rehearsal was undone
+
+
+def test_a_budget_for_next_to_no_steps_is_noted():
+    module, notes = Two(), []
+
+    def loss(batch):
+        time.sleep(0.02)  # so that no machine makes more than five steps of it
+        return {"x": module.a * 1}
+
+    update = [Update("a", sgd(module.a), loss)]
+    trainer = train(module, update, note=notes.append, quiet=False, steps=None, budget="0.1s")
+    steps = trainer._done
+    assert 1 <= steps <= 5
+    assert notes[0].startswith(f"a budget of 0.1s is {steps} steps on this machine as it is now")
 
 
 def test_settings_of_another_run_are_refused(tmp_path):

@@ -29,6 +29,7 @@ from gapfill.train.state import Saved, clone, misfit
 from gapfill.types import Batch, Update
 
 _GRACE = 0.5  # seconds for a signal to arrive after a loader's workers had it
+_FEW = 50  # steps that teach a model next to nothing
 
 
 class DivergedError(GapfillError):
@@ -278,10 +279,17 @@ class Trainer:
         try:
             look = None if self._watch is None else partial(self._watch, self._averaged, 0)
             looks = self.settings.watch
-            return rehearse(budget, self.engine, self._step, look, looks, self.device)
+            steps, looks = rehearse(budget, self.engine, self._step, look, looks, self.device)
         finally:
             self._ledger.clear()
             self._restore(before)
+        if steps < _FEW and not self.quiet:
+            title = f"{self.title}: " if self.title else ""
+            self.note(
+                f"{title}a budget of {self.settings.budget} is {steps:,} steps on this machine as "
+                "it is now, too few to learn much: give more, or let other work end first"
+            )
+        return steps, looks
 
     def _watch_steps(self, total: int, looks: int) -> set[int]:
         if self._watch is None:
