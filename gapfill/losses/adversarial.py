@@ -92,6 +92,14 @@ def margins_apart(on_real: Tensor, on_fake: Tensor) -> Terms:
     }
 
 
+def ahead(first: Tensor, second: Tensor) -> Tensor:
+    """The loss of a player who wants each `first` logit above the `second` beside it.
+
+    Source: Jolicoeur-Martineau 2018, the relativistic GAN, as paired by Huang et al. 2024.
+    """
+    return F.softplus(second.float() - first.float()).mean()
+
+
 class Objective(NamedTuple):
     """What the two players of an adversarial model want, a pure function of logits each."""
 

@@ -2,13 +2,13 @@
 
 from gapfill.nets.backbones import Backbone
 from gapfill.nets.blend import poisson_blend
-from gapfill.nets.critics import Critic, Critics, TwoEyed, View
+from gapfill.nets.critics import Critic, Critics, ResidualCritic, TwoEyed, View
 from gapfill.nets.crops import crop_around
 from gapfill.nets.encoders import EncoderDecoder, Unpooling
 from gapfill.nets.ffc import FFCBlock
 from gapfill.nets.gated import GatedConv
 from gapfill.nets.generators import Generator
-from gapfill.nets.initial import initialise, initialise_relu
+from gapfill.nets.initial import initialise, initialise_relu, initialise_residual
 from gapfill.nets.layers import (
     BatchNorm2d,
     convolution,
@@ -32,6 +32,7 @@ __all__ = [
     "GatedConv",
     "Generator",
     "PatchCritic",
+    "ResidualCritic",
     "TwoEyed",
     "UNet",
     "Unpooling",
@@ -41,6 +42,7 @@ __all__ = [
     "down",
     "initialise",
     "initialise_relu",
+    "initialise_residual",
     "padded",
     "poisson_blend",
     "pooled",

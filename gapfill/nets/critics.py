@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from gapfill.nets.crops import crop_around
-from gapfill.nets.layers import convolution, down
+from gapfill.nets.layers import convolution, down, with_mask
 from gapfill.nets.padding import enlarged, rounded
 from gapfill.nets.products import Conv2d
+from gapfill.nets.unet import Encoder
 
 View = Literal["global", "local", "both"]
 """What a critic judges: the whole picture, the part around the hole, or each by a critic."""
@@ -68,6 +69,27 @@ class Critics(nn.ModuleDict):
         """Logits [N] of one of the critics."""
         seen = pictures if view == "global" else crop_around(pictures, masks)
         return self[view](enlarged(seen))
+
+
+class ResidualCritic(nn.Module):
+    """Residual blocks without normalisation on the way down, and one logit a picture.
+
+    It sees the mask as a fourth channel. A picture's logit and its slope depend on that picture
+    alone, and both are smooth, as penalties on slopes want them.
+
+    Args:
+        size: side of the pictures.
+        width: channels at half resolution; twice as many at each of the three levels below.
+    """
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self.encoder = Encoder(4, [width, 2 * width, 4 * width, 8 * width], normed=False)
+        self.logit = nn.Sequential(nn.SiLU(), Conv2d(8 * width, 1, rounded(size) // 16))
+
+    def forward(self, pictures: Tensor, masks: Tensor) -> Tensor:
+        """Logits [N] of pictures [N, 3, S, S] in [-1, 1]."""
+        return self.logit(self.encoder(enlarged(with_mask(pictures, masks)))[-1]).flatten()
 
 
 class _Features(nn.Sequential):

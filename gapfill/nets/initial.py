@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import nn
+
+from gapfill.nets.unet import Residual
 
 
 def initialise(module: nn.Module) -> None:
@@ -33,6 +36,29 @@ def initialise_relu(module: nn.Module) -> None:
             nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
+
+
+def initialise_residual(module: nn.Module) -> None:
+    """Initial weights for residual blocks without BatchNorm, whose branches end in a zero.
+
+    What ends in a zero stays one, so that each block begins as its skip. Everywhere else a layer
+    keeps the signal's size; the first one of a branch is smaller by the root of the number of
+    branches, so that the first steps move the sum of them no further than they would move one.
+    Source: Zhang et al. 2019, "Fixup Initialization", for branches of two layers.
+    """
+    branches = [part for part in module.modules() if isinstance(part, Residual)]
+    first = {id(part.first[-1]) for part in branches}
+    for part in _held(module):
+        if not isinstance(part, nn.Conv2d | nn.Linear):
+            continue
+        if part.bias is not None:
+            nn.init.zeros_(part.bias)
+        if part.weight.count_nonzero():
+            inner = id(part) in first
+            nn.init.kaiming_normal_(part.weight, nonlinearity="relu" if inner else "linear")
+            if inner:
+                with torch.no_grad():
+                    part.weight.mul_(len(branches) ** -0.5)
 
 
 def _held(module: nn.Module) -> Iterator[nn.Module]:

@@ -16,6 +16,10 @@ from gapfill.nets.layers import BatchNorm2d, at_least_float32
 from gapfill.nets.padding import padded
 
 
+def _norm(channels: int, normed: bool) -> nn.Module:
+    return BatchNorm2d(channels) if normed else nn.Identity()
+
+
 class Residual(nn.Module):
     """Two 3×3 convolutions, each after BatchNorm and SiLU, added to what came in.
 
@@ -23,14 +27,15 @@ class Residual(nn.Module):
         inputs: channels of what comes in.
         outputs: channels of what goes out.
         code: length of the code that scales and shifts the second normalisation; 0 for none.
+        normed: whether there is BatchNorm.
     """
 
-    def __init__(self, inputs: int, outputs: int, code: int = 0) -> None:
+    def __init__(self, inputs: int, outputs: int, code: int = 0, normed: bool = True) -> None:
         super().__init__()
         self.first = nn.Sequential(
-            BatchNorm2d(inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1)
+            _norm(inputs, normed), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1)
         )
-        self.norm = BatchNorm2d(outputs)
+        self.norm = _norm(outputs, normed)
         self.modulate = nn.Linear(code, 2 * outputs) if code else None
         self.second = nn.Sequential(nn.SiLU(), nn.Conv2d(outputs, outputs, 3, padding=1))
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
@@ -48,10 +53,10 @@ class Residual(nn.Module):
 class Attention(nn.Module):
     """Self-attention over all places of a feature map, added to what came in."""
 
-    def __init__(self, channels: int, heads: int = 4) -> None:
+    def __init__(self, channels: int, heads: int = 4, normed: bool = True) -> None:
         super().__init__()
         self.heads = math.gcd(heads, channels)
-        self.norm = BatchNorm2d(channels)
+        self.norm = _norm(channels, normed)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)
         nn.init.zeros_(self.out.weight)
@@ -91,10 +96,16 @@ class Encoder(nn.Module):
         channels: of each level, from the finest.
         attention: the levels, counted from the finest, that end with self-attention.
         code: length of the time code; 0 for none.
+        normed: whether there is BatchNorm.
     """
 
     def __init__(
-        self, inputs: int, channels: Sequence[int], attention: Sequence[int] = (), code: int = 0
+        self,
+        inputs: int,
+        channels: Sequence[int],
+        attention: Sequence[int] = (),
+        code: int = 0,
+        normed: bool = True,
     ) -> None:
         super().__init__()
         self.channels = list(channels)
@@ -102,9 +113,9 @@ class Encoder(nn.Module):
         self.halve = nn.ModuleList(
             nn.Conv2d(before, after, 4, 2, 1) for before, after in pairwise([inputs, *channels])
         )
-        self.blocks = nn.ModuleList(Residual(c, c, code) for c in channels)
+        self.blocks = nn.ModuleList(Residual(c, c, code, normed) for c in channels)
         self.attention = nn.ModuleList(
-            Attention(c) if level in attention else nn.Identity()
+            Attention(c, normed=normed) if level in attention else nn.Identity()
             for level, c in enumerate(channels)
         )
 
@@ -132,6 +143,7 @@ class UNet(nn.Module):
             and below, where a map sees past the hole: nothing learnt by heart gets round it.
         encoder: gives feature maps in place of the own encoder; it has `channels` and
             `reductions`, from the finest, and is not timed.
+        normed: whether there is BatchNorm, in the own encoder too.
     """
 
     def __init__(
@@ -143,28 +155,29 @@ class UNet(nn.Module):
         timed: bool = False,
         dropout: float = 0.0,
         encoder: Encoder | Backbone | None = None,
+        normed: bool = True,
     ) -> None:
         super().__init__()
         code = 4 * width if timed else 0
         self.time = TimeCode(code) if timed else None
         self.encoder = encoder or Encoder(
-            inputs, [width, 2 * width, 4 * width, 8 * width], attention=(2,), code=code
+            inputs, [width, 2 * width, 4 * width, 8 * width], (2,), code, normed
         )
         channels, reductions = self.encoder.channels, self.encoder.reductions
         widths = [width * min(reduction // 2, 8) for reduction in reductions]
         self.hide = nn.ModuleList(
             nn.Dropout2d(dropout if reduction >= 8 else 0.0) for reduction in reductions
         )
-        self.bottom = Residual(channels[-1], widths[-1], code)
+        self.bottom = Residual(channels[-1], widths[-1], code, normed)
         self.narrow = nn.ModuleList(
             nn.Conv2d(below, here, 1) for below, here in pairwise(widths[::-1])
         )
         self.blocks = nn.ModuleList(
-            Residual(here + beside, here, code)
+            Residual(here + beside, here, code, normed)
             for here, beside in zip(widths[-2::-1], channels[-2::-1], strict=True)
         )
         self.head = nn.Sequential(
-            BatchNorm2d(width),
+            _norm(width, normed),
             nn.SiLU(),
             nn.Conv2d(width, outputs * reductions[0] ** 2, 3, padding=1),
             nn.PixelShuffle(reductions[0]),
