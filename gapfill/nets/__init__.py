@@ -20,6 +20,7 @@ from gapfill.nets.layers import (
 )
 from gapfill.nets.padding import padded, rounded
 from gapfill.nets.patches import PatchCritic
+from gapfill.nets.transformer import MaskedAutoencoder
 from gapfill.nets.unet import UNet
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "FFCBlock",
     "GatedConv",
     "Generator",
+    "MaskedAutoencoder",
     "PatchCritic",
     "ResidualCritic",
     "TwoEyed",
