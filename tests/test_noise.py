@@ -58,7 +58,7 @@ def test_a_pictures_noise_is_named_by_seed_and_number_alone():
         randomness.rand(3, 5)
 
 
-@pytest.mark.parametrize("name", ["flow", "pmrf", "gfc", "semantic"])
+@pytest.mark.parametrize("name", ["flow", "ddpm", "pmrf", "gfc", "semantic"])
 def test_the_same_picture_twice_in_a_batch_has_two_fills(name):
     model = testing.trained(made(name), steps=20)
     image = testing.pictures(model, 1).float().expand(2, -1, -1, -1) / 255
