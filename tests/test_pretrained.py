@@ -77,8 +77,8 @@ def test_a_comparison_takes_them_by_name_and_tag(shelf):
 def test_the_card_is_shown(shelf, capsys):
     assert main(["card", "cnn@center"]) == 0
     assert capsys.readouterr().out == "# cnn, center\n"
-    assert main(["card", "gan"]) == 2
-    assert "no weights of 'gan'" in capsys.readouterr().err
+    assert main(["card", "lsgan"]) == 2
+    assert "no weights of 'lsgan'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("name", "tag"), SHIPPED)
