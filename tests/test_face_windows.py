@@ -83,3 +83,16 @@ def test_without_scikit_image_auto_is_hole_and_face_says_how_to_get_it(astronaut
     assert str(caught.value) == (
         'faces are found by scikit-image: pip install "scikit-image>=0.24"'
     )
+
+
+@pytest.mark.parametrize("shape", [(70, 100_000), (3000, 100), (65, 4000)])
+def test_a_strip_too_narrow_for_a_face_in_the_copy_has_none(shape):
+    hole = np.zeros(shape, bool)
+    hole[20:40, 20:40] = True
+    assert look(torch.zeros(3, *shape), hole, SIDE, "auto").groups == plan(hole, SIDE).groups
+
+
+def test_where_next_to_nothing_is_known_no_face_is_looked_for(astronaut):
+    large = astronaut.repeat(1, 3, 3)
+    hole = np.random.default_rng(0).random(large.shape[1:]) < 0.95
+    assert faces.squares(large, hole) == []

@@ -47,11 +47,14 @@ def squares(picture: Tensor, hole: np.ndarray) -> list[Box]:
         raise UsageError('faces are found by scikit-image: pip install "scikit-image>=0.24"')
     height, width = hole.shape
     scale = min(1.0, _LONGEST / max(height, width))
-    small, share = reduce(
-        picture, hole, Box(0, 0, height, width), round(scale * height), round(scale * width)
-    )
+    rows, columns = round(scale * height), round(scale * width)
+    if min(rows, columns) < _SMALLEST:
+        return []
+    small, share = reduce(picture, hole, Box(0, 0, height, width), rows, columns)
     pixels = (small * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
     missing = (share < 0.5).numpy()
+    if missing.all():
+        return []
     smooth = cv2.inpaint(pixels, missing.astype(np.uint8), 3, cv2.INPAINT_TELEA)
     flat = np.where(missing[..., None], pixels[~missing].mean(0), pixels).astype(np.uint8)
     return [
@@ -62,7 +65,7 @@ def squares(picture: Tensor, hole: np.ndarray) -> list[Box]:
             scale_factor=1.08,
             step_ratio=1,
             min_size=(_SMALLEST, _SMALLEST),
-            max_size=(min(closed.shape[:2]),) * 2,
+            max_size=(min(rows, columns),) * 2,
         )
     ]
 
