@@ -61,6 +61,12 @@ def test_a_scratch_in_a_face_keeps_its_own_scale(astronaut):
     assert look(astronaut, hole, SIDE, "face").groups == plan(hole, SIDE).groups
 
 
+def test_no_face_is_looked_for_where_every_hole_would_keep_its_windows(astronaut, monkeypatch):
+    monkeypatch.setattr(faces, "squares", lambda *_: pytest.fail("looked for"))
+    hole = marked((100, 190, 1, 60), (0, 0, 1, 512))
+    assert look(astronaut, hole, SIDE, "auto").groups == plan(hole, SIDE).groups
+
+
 def test_what_a_hole_hides_has_no_say(astronaut):
     hole, other = marked((100, 190, 30, 30)), astronaut.clone()
     other[:, torch.from_numpy(hole)] = 255 - other[:, torch.from_numpy(hole)]

@@ -70,6 +70,13 @@ def _in_faces(picture: Tensor, hole: np.ndarray, side: int, asked: bool) -> Plan
     found = plan(hole, side)
     if not asked and (min(hole.shape) <= side or not faces.can_be_found()):
         return found
+    least = _THIN * faces.smallest(*hole.shape) / side
+    if not asked and all(
+        max(group.box.height, group.box.width) > min(hole.shape)
+        or _thin(found.of(number, group.box), least)
+        for number, group in enumerate(found.groups, 1)
+    ):
+        return found  # too long or too thin for any face, which takes a second to look for
     squares, groups, seen = faces.squares(picture, hole), [], False
     for number, group in enumerate(found.groups, 1):
         around = [square for square in squares if square & group.box == group.box]

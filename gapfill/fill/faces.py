@@ -26,6 +26,11 @@ def can_be_found() -> bool:
     return importlib.util.find_spec("skimage") is not None
 
 
+def smallest(height: int, width: int) -> int:
+    """The side of the smallest square that `squares` gives in a picture of that size, in pixels."""
+    return min(round(_LARGER * _SMALLEST / _scale(height, width)), height, width)
+
+
 def squares(picture: Tensor, hole: np.ndarray) -> list[Box]:
     """The squares around the faces of a picture, as faces are cropped in training.
 
@@ -46,7 +51,7 @@ def squares(picture: Tensor, hole: np.ndarray) -> list[Box]:
     if not can_be_found():
         raise UsageError('faces are found by scikit-image: pip install "scikit-image>=0.24"')
     height, width = hole.shape
-    scale = min(1.0, _LONGEST / max(height, width))
+    scale = _scale(height, width)
     rows, columns = round(scale * height), round(scale * width)
     if min(rows, columns) < _SMALLEST:
         return []
@@ -68,6 +73,11 @@ def squares(picture: Tensor, hole: np.ndarray) -> list[Box]:
             max_size=(min(rows, columns),) * 2,
         )
     ]
+
+
+def _scale(height: int, width: int) -> float:
+    """By how much a picture is reduced before faces are looked for in it."""
+    return min(1.0, _LONGEST / max(height, width))
 
 
 @cache
