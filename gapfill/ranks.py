@@ -119,11 +119,61 @@ def anyone(flag: bool) -> bool:
     """Whether `flag` holds in any process."""
     if world() == 1:
         return flag
-    backend = distributed.get_backend()
-    device = torch.device("cuda", torch.cuda.current_device()) if backend == "nccl" else "cpu"
-    box = torch.tensor(float(flag), device=device)
+    box = torch.tensor(float(flag), device=_meeting_place())
     distributed.all_reduce(box, distributed.ReduceOp.MAX)
     return bool(box.item())
+
+
+class Vote:
+    """Whether a flag holds in any process, asked at every step and answered at the next.
+
+    So no step waits for the others, nor, on a GPU, for its own work to be done.
+    """
+
+    def __init__(self) -> None:
+        self._asked: _Asked | None = None
+
+    def __call__(self, flag: bool) -> bool:
+        """Ask, and return the answer to what was asked before; alone, the flag itself."""
+        if world() == 1:
+            return flag
+        answer = self.close()
+        self._asked = _Asked(flag)
+        return answer
+
+    def close(self) -> bool:
+        """The answer to what was asked last."""
+        asked, self._asked = self._asked, None
+        return asked is not None and asked.answer()
+
+
+class _Asked:
+    """A flag on its way through the processes."""
+
+    def __init__(self, flag: bool) -> None:
+        self.box = torch.full((), float(flag), device=_meeting_place())
+        self.work = distributed.all_reduce(self.box, distributed.ReduceOp.MAX, async_op=True)
+        self.event: torch.cuda.Event | None = None
+        if self.box.is_cuda:
+            assert self.work is not None
+            self.work.wait()  # its stream waits for the answer, this thread does not
+            self.box = self.box.to("cpu", non_blocking=True)
+            self.event = torch.cuda.Event()
+            self.event.record()
+
+    def answer(self) -> bool:
+        if self.event is not None:
+            self.event.synchronize()
+        elif self.work is not None:
+            self.work.wait()
+        return bool(self.box.item())
+
+
+def _meeting_place() -> torch.device:
+    """Where the tensors lie that the processes exchange."""
+    if distributed.get_backend() == "nccl":
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
 
 
 def total(tensor: Tensor) -> Tensor:

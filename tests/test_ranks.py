@@ -34,13 +34,48 @@ ranks.stop()
 """
 
 
+STOPPED = """
+import os, signal, sys, torch
+import gapfill
+from gapfill import ranks, testing
+from gapfill.data import Stream
+from gapfill.train.signals import InterruptedRun
+torch.set_num_threads(1)
+ranks.start("cpu")
+_, out = sys.argv[1:]
+vote = ranks.Vote()
+asked = [vote(ranks.rank() == 1 and step == 1) for step in range(4)]
+assert asked == [False, False, True, False], asked
+assert vote.close() is False
+told = []
+class Telling(Stream):
+    def block(self, first, count):
+        if first and ranks.rank() == 1 and not told:
+            told.append(first)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().block(first, count)
+model = gapfill.create("cnn", size=32, width=4, dropout=0.0)
+stream = Telling(testing.pictures(model, 24), 8)
+try:
+    model.fit(stream, quiet=True, steps=100, precision="fp32", device="cpu", out=out)
+    raise SystemExit(3)
+except InterruptedRun as error:
+    step = int(str(error).split("interrupted at step ")[1].split(" ")[0].strip("."))
+    if ranks.rank() == 1:
+        assert step == told[0] + 2, (step, told)  # the others hear of it a step later
+    else:
+        assert (__import__("pathlib").Path(out) / f"checkpoint-{step:08}.pt").exists()
+ranks.stop()
+"""
+
+
 def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
 
 
-def run(name, out, processes):
+def run(name, out, processes, script=SCRIPT):
     port = str(free_port())
     workers = []
     for rank in range(processes):
@@ -54,15 +89,17 @@ def run(name, out, processes):
         }
         environment = os.environ | (world if processes > 1 else {})
         workers.append(
-            subprocess.Popen([sys.executable, "-c", SCRIPT, name, str(out)], env=environment)
+            subprocess.Popen([sys.executable, "-c", script, name, str(out)], env=environment)
         )
     assert [worker.wait(1500) for worker in workers] == [0] * processes
-    return load(out)
 
 
 @pytest.mark.parametrize("name", ["gan", "dcgan"])
 def test_two_processes_train_as_one_with_the_same_global_batch(name, tmp_path):
-    one, two = run(name, tmp_path / "one.pt", 1), run(name, tmp_path / "two.pt", 2)
+    files = {processes: tmp_path / f"{processes}.pt" for processes in (1, 2)}
+    for processes, file in files.items():
+        run(name, file, processes)
+    one, two = map(load, files.values())
     with torch.random.fork_rng():
         torch.manual_seed(0)
         untrained = gapfill.create(name, size=32, width=4).state_dict()
@@ -75,6 +112,10 @@ def test_two_processes_train_as_one_with_the_same_global_batch(name, tmp_path):
     assert moved.mean() > 3e-4
     assert apart.mean() < 0.01 * moved.mean()
     assert apart.max() < 0.2 * moved.max()
+
+
+def test_a_signal_to_one_process_stops_all_of_them_and_the_run_is_saved(tmp_path):
+    run("", tmp_path / "run", 2, STOPPED)
 
 
 def test_alone_our_batchnorm_is_torchs_to_the_bit():

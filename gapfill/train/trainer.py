@@ -140,6 +140,7 @@ class Trainer:
                 note=self.note,
             )
             saved = self._clock = time.perf_counter()
+            vote = ranks.Vote()
             with progress:
                 for step in range(self._done, total):
                     batch = self._read(step, signals)
@@ -150,7 +151,7 @@ class Trainer:
                     self._make(step, batch)
                     progress.step()
                     end = step + 1
-                    stopping = ranks.anyone(signals.caught is not None)
+                    stopping = vote(signals.caught is not None)
                     pause = end % self.settings.log_every == 0 or end in marks or end == total
                     if pause or stopping:
                         progress.losses(self._flush())
@@ -164,6 +165,7 @@ class Trainer:
                         self._stop(signals.caught or 2, end)
                     if pause:
                         self._clock = time.perf_counter()
+            vote.close()
             self._finish()
             progress.end()
             if signals.caught is not None:  # in the last step, or where there was none to make
