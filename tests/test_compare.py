@@ -14,7 +14,7 @@ from PIL import Image
 import gapfill
 from gapfill import compare, masks, metrics, registry
 from gapfill.about import About
-from gapfill.compare import command, evaluate, settings, stages
+from gapfill.compare import command, evaluate, settings, short, stages
 from gapfill.data.faces import generate
 from gapfill.data.table import Table
 from gapfill.errors import GapfillError, UsageError
@@ -347,8 +347,34 @@ def test_a_recipe_says_in_a_comparison_what_the_command_line_leaves_open(small_s
         plan = command.make_plan(command.parser().parse_args([*words, *more, "--out", "x"]))
         recipes = [entry.recipe for entry in plan.entries[2:]]
         assert [(each.train.steps, each.batch_size) for each in recipes] == expected
-        assert recipes[2].train.budget == (None if more else command.GENERATED_BUDGET)
+        assert recipes[2].train.budget == (None if more else short.BUDGET)
         assert recipes[0].train.precision == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("words", "own"),
+    [
+        ([], True),
+        (["--budget", short.BUDGET], False),
+        (["--steps", "9"], False),
+        (["--batch-size", "16"], False),
+        (["--data", "pictures"], False),
+    ],
+)
+def test_the_comparison_of_minutes_alone_has_settings_of_its_own(words, own, tmp_path):
+    save_pictures(tmp_path / "pictures", ["train/a.png", "val/b.png", "test/c.png"])
+    words = [str(tmp_path / word) if word == "pictures" else word for word in words]
+    models = ["dcgan", "dcgan:lr=1e-3", "unet", "--size", "32", "--out", str(tmp_path / "out")]
+    plan = command.make_plan(command.parser().parse_args(["--models", *models, *words]))
+    short_one, said, other = (entry.recipe for entry in plan.entries[2:])
+    expected = settings.read(short.SETTINGS["dcgan"], short_one, "") if own else None
+    assert dict(short_one.settings) == (expected.settings if own else {})
+    assert short_one.batch_size == (32 if own else said.batch_size)
+    assert dict(said.settings) == {"lr": 1e-3}
+    assert not other.settings
+    line = f" · set for a short run, not as in the paper: dcgan:{short.SETTINGS['dcgan']}"
+    assert stages.headline(plan).endswith(line) == own
+    assert ("short run" in stages.headline(plan)) == own
 
 
 @pytest.mark.parametrize(

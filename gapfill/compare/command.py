@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 NAME, HELP = "compare", "train, score and report several models"
 
-GENERATED_BUDGET = "75s"
 _NOT_THE_COMMAND = (
     "models",
     "out",
@@ -125,7 +124,7 @@ def make_plan(
         UsageError: names, settings, masks, devices or pictures that make no sense.
     """
     from gapfill import checkpoint, loggers, masks, ranks
-    from gapfill.compare import cluster
+    from gapfill.compare import cluster, short
     from gapfill.compare.stages import Plan, baselines, contestants
     from gapfill.config import build
     from gapfill.data.stream import LARGEST_BATCH
@@ -168,7 +167,9 @@ def make_plan(
     entries, left_out = lineup or contestants([*baselines(), *options.models], options.size)
     table, test = opened or _opened(options)
     if table.generated and not length:
-        training = build(Training, settings | {"budget": GENERATED_BUDGET})
+        training = build(Training, settings | {"budget": short.BUDGET})
+        if options.batch_size is None:
+            entries = tuple(map(short.shortened, entries))
     asked = console.given(options, *LENGTHS, "device", "precision", "mode", "batch_size")
     asked |= {"mask": mask} | ({"flip": False} if options.no_flip else {})
     otherwise = {name: getattr(training, name) for name in LENGTHS}

@@ -31,6 +31,7 @@ class Contestant:
         model: a trained model from Python, or None.
         named: whether it was asked for by its name; one that a group or a wildcard chose may fail
             without ending the comparison.
+        short: its settings where it has some because the comparison is short.
     """
 
     label: str
@@ -40,6 +41,7 @@ class Contestant:
     said: Said | None = None
     model: Inpainter | None = None
     named: bool = True
+    short: str = ""
 
     def under(self, asked: Mapping[str, Any], length: Mapping[str, Any]) -> Contestant:
         """The same, trained as the command line asks (`settings.under`), and as its word says."""
@@ -116,8 +118,14 @@ def headline(plan: Plan) -> str:
     test = f" · scored on {_scored(plan.test)}" if plan.elsewhere else ""
     return (
         f"data: {plan.table.introduce()}{test} · masks: {_masks(plan.mask, plan.kinds)}, seed 0 · "
-        f"{device.type}, {precision}, {resolve_mode(plan.training.mode, device)}"
+        f"{device.type}, {precision}, {resolve_mode(plan.training.mode, device)}{_short(plan)}"
     )
+
+
+def _short(plan: Plan) -> str:
+    """Which models have settings of their own because the comparison is short."""
+    found = [f"{entry.label}:{entry.short}" for entry in plan.entries if entry.short]
+    return f" · set for a short run, not as in the paper: {' '.join(found)}" if found else ""
 
 
 def _scored(test: Table) -> str:
