@@ -36,6 +36,16 @@ class Parser(argparse.ArgumentParser):
         settings.setdefault("formatter_class", _Help)
         super().__init__(*args, allow_abbrev=False, **settings)
 
+    def parse_args(  # pyright: ignore[reportIncompatibleMethodOverride], the overloads
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
+        """Parse; of words that nobody knows, the sub-command that they were said to complains."""
+        options, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            complaining = getattr(options, "parser", self)
+            complaining.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return options
+
     def error(self, message: str) -> NoReturn:
         """Print the message and where help is, and leave with 2."""
         self.exit(2, f"{self.prog}: {one_line(message)}. See {self.prog} --help.\n")

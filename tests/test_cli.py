@@ -370,8 +370,11 @@ def test_cuda_where_there_is_none_is_one_line(capsys, folder, photo, tmp_path):
         ((), "gapfill: the following arguments are required: COMMAND. See gapfill --help."),
         (("fitt", "cnn"), "invalid choice: 'fitt'"),
         (("fit", "cnn"), "the following arguments are required: --out. See gapfill fit --help."),
-        (("fit", "cnn", "--out", "r", "--stepz", "3"), "--stepz"),
-        (("fit", "cnn", "--out", "r", "--step", "3"), "unrecognized arguments: --step 3"),
+        (
+            ("fit", "cnn", "--out", "r", "--step", "3"),
+            "gapfill fit: unrecognized arguments: --step 3. See gapfill fit --help.",
+        ),
+        (("--steps", "3", "list"), "gapfill: "),
         (("fit", "cnn", "--out", "r", "--steps", "many"), "invalid int value: 'many'"),
         (("fit", "cnn", "--out", "r", "--steps", "1", "--epochs", "2"), "not allowed with"),
         (("fit", "cnn", "--out", "r", "--precision", "fp8"), "invalid choice: 'fp8'"),

@@ -24,7 +24,7 @@ def parser() -> console.Parser:
     for each in COMMANDS:
         own = commands.add_parser(each.NAME, help=each.HELP)
         each.add_options(own)
-        own.set_defaults(run=each.run)
+        own.set_defaults(run=each.run, parser=own)
     return made
 
 
