@@ -65,7 +65,11 @@ def read_picture(
         return _to_rgb(_load(source, admit))
 
 
-def read_mask(source: Path | bytes | BinaryIO, size: tuple[int, int] | None = None) -> torch.Tensor:
+def read_mask(
+    source: Path | bytes | BinaryIO,
+    size: tuple[int, int] | None = None,
+    cure: str = "They must match.",
+) -> torch.Tensor:
     """Read a mask as float32 `[1, 1, H, W]`, 1 = missing, upright by its EXIF orientation.
 
     White is missing and black is known. Of two values, whatever they are, the brighter is missing;
@@ -77,6 +81,7 @@ def read_mask(source: Path | bytes | BinaryIO, size: tuple[int, int] | None = No
     Args:
         source: a path, a file's content, or an open binary file.
         size: the photo's (width, height), which the mask must have.
+        cure: what to do where it has another.
 
     Raises:
         PictureError: the file is missing, damaged, cut short or not a picture.
@@ -89,7 +94,7 @@ def read_mask(source: Path | bytes | BinaryIO, size: tuple[int, int] | None = No
     if size is not None and (width, height) != tuple(size):
         raise UsageError(
             f"mask is {width}×{height} but the photo is {size[0]}×{size[1]} "
-            "(after EXIF rotation). They must match."
+            f"(after EXIF rotation). {cure}"
         )
     try:
         missing = marked(picture)

@@ -116,7 +116,10 @@ def test_a_mistake_is_the_line_that_the_command_says(tmp_path):
     mask = photo_file(tmp_path / "mask.png", 45, 30, "1")
     said = message(work.find_hole, photo, path, None, mask, Marking())
     assert said == message(fill_file, "telea", path, mask, tmp_path / "out.png")
-    assert said == ("mask is 45×30 but the photo is 90×60 (after EXIF rotation). They must match.")
+    assert said == (
+        "mask is 45×30 but the photo is 90×60 (after EXIF rotation). They must match; "
+        "--resize-mask brings one of the same shape to the photo's size."
+    )
     work.find_hole(photo, path, None, mask, Marking(resize=True))
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")

@@ -200,14 +200,16 @@ def test_a_turned_photo_and_a_mask_that_is_not_are_a_mismatch(tmp_path, out):
     photo = write(tmp_path / "photo.jpg", pixels(0, 178, 218), exif=exif)
     mask = write(tmp_path / "mask.png", odd_hole(178, 218))
     assert message("telea", photo, mask, out) == (
-        "mask is 218×178 but the photo is 178×218 (after EXIF rotation). They must match."
+        "mask is 218×178 but the photo is 178×218 (after EXIF rotation). They must match; "
+        "--resize-mask brings one of the same shape to the photo's size."
     )
 
 
 def test_a_mask_of_another_size_says_both(photo, tmp_path, out):
     mask = write(tmp_path / "small.png", odd_hole(70, 90))
     assert message("telea", photo, mask, out) == (
-        "mask is 90×70 but the photo is 100×80 (after EXIF rotation). They must match."
+        "mask is 90×70 but the photo is 100×80 (after EXIF rotation). They must match; "
+        "--resize-mask brings one of the same shape to the photo's size."
     )
 
 

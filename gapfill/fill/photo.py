@@ -22,6 +22,7 @@ from gapfill.registry import open_model
 ALPHA = "alpha"
 """What stands for a mask file where the photo's own transparent parts are what is missing."""
 
+_OTHER_SIZE = "They must match; --resize-mask brings one of the same shape to the photo's size."
 _SHAPE = 0.02  # by how much a mask's height over width may be off one that is resized
 
 
@@ -117,7 +118,8 @@ def read_hole(photo: Photo, path: Path, mask: Path | str, marking: Marking) -> n
             raise UsageError(f"{path} has no transparent parts, so 'alpha' marks nothing.")
         hole = torch.from_numpy(photo.alpha < (np.iinfo(photo.levels.dtype).max + 1) // 2)
     else:
-        hole = read_mask(expand(mask), None if marking.resize else (width, height))[0, 0].bool()
+        size = None if marking.resize else (width, height)
+        hole = read_mask(expand(mask), size, _OTHER_SIZE)[0, 0].bool()
         if tuple(hole.shape) != (height, width):
             hole = _resized(hole, height, width)
     hole = ~hole if marking.invert else hole
