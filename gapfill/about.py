@@ -32,6 +32,8 @@ class About:
             but was not meant to.
         baseline: `line` for a model that stands in every comparison because anything has to beat
             it, `floor` for the one below which a trained run counts as failed, else empty.
+        short_run: its settings in the comparison of minutes that needs no data, as they would stand
+            behind its colon; chosen by LPIPS on validation pictures, and by eye.
     """
 
     group: Group = "other"
@@ -42,3 +44,4 @@ class About:
     licence: str = "Apache-2.0, as gapfill"
     holes: Literal["any", "square"] = "any"
     baseline: Literal["", "line", "floor"] = ""
+    short_run: str = ""

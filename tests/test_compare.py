@@ -367,12 +367,12 @@ def test_the_comparison_of_minutes_alone_has_settings_of_its_own(words, own, tmp
     models = ["dcgan", "dcgan:lr=1e-3", "unet", "--size", "32", "--out", str(tmp_path / "out")]
     plan = command.make_plan(command.parser().parse_args(["--models", *models, *words]))
     short_one, said, other = (entry.recipe for entry in plan.entries[2:])
-    expected = settings.read(short.SETTINGS["dcgan"], short_one, "") if own else None
-    assert dict(short_one.settings) == (expected.settings if own else {})
+    text = registry.model_class("dcgan").about.short_run
+    assert short_one.settings == (settings.read(text, short_one, "").settings if own else {})
     assert short_one.batch_size == (32 if own else said.batch_size)
     assert dict(said.settings) == {"lr": 1e-3}
     assert not other.settings
-    line = f" · set for a short run, not as in the paper: dcgan:{short.SETTINGS['dcgan']}"
+    line = f" · set for a short run, not as in the paper: dcgan:{text}"
     assert stages.headline(plan).endswith(line) == own
     assert ("short run" in stages.headline(plan)) == own
 

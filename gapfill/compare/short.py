@@ -11,14 +11,9 @@ from dataclasses import replace
 from gapfill.compare.plan import Contestant
 from gapfill.compare.settings import read
 from gapfill.recipe import Recipe
+from gapfill.registry import model_class
 
 BUDGET = "75s"
-SETTINGS = {
-    "cnn": "width=32,batch_size=32",
-    "gan": "width=16",
-    "dcgan": "width=16,critic_width=16,lr=0.002,adversarial=0.01,dropout=0,batch_size=32",
-}
-"""What would stand behind a model's colon: chosen by LPIPS on validation pictures, and by eye."""
 
 
 def shortened(entry: Contestant) -> Contestant:
@@ -26,6 +21,6 @@ def shortened(entry: Contestant) -> Contestant:
     recipe = entry.recipe
     if recipe is None or recipe != Recipe(recipe.model) or entry.said is not None:
         return entry
-    if (text := SETTINGS.get(recipe.model)) is None:
+    if not (text := model_class(recipe.model).about.short_run):
         return entry
     return replace(entry, said=read(text, recipe, recipe.model), short=text)

@@ -31,6 +31,7 @@ class CNN(Perceptive):
         authors="Pathak et al.",
         year=2016,
         read="its published train.lua",
+        short_run="width=32,batch_size=32",
     )
     multiple = 4
 

@@ -33,6 +33,7 @@ class DCGAN(Perceptive, Adversarial):
         group="paper",
         title="Image Semantic Inpainting with DCGAN",
         read="the paper, which gives no weights; Radford et al. 2016",
+        short_run="width=16,critic_width=16,lr=0.002,adversarial=0.01,dropout=0,batch_size=32",
     )
     multiple = 4
     critic_norm: ClassVar[bool] = True

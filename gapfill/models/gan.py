@@ -27,6 +27,7 @@ class GAN(Adversarial):
         group="paper",
         title="Image Semantic Inpainting with DCGAN",
         read="the paper, which gives no sizes and no weights",
+        short_run="width=16",
     )
 
     @dataclass(frozen=True)
