@@ -1,4 +1,4 @@
-"""R3GAN: a relativistic pairing loss with slopes held flat on both sides, without tricks."""
+"""R3GAN: a relativistic pairing loss with slopes held flat on both sides."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from gapfill.types import REPORTED, Batch, Terms
 
 @register("r3gan")
 class R3GAN(Perceptive, Adversarial):
-    """R3GAN: each picture against its own fill, R1 and R2, no normalisation.
+    """R3GAN: each picture against its own fill, R1 and R2, a critic without normalisation.
 
-    Source: Huang et al. 2024 for the loss, the penalties and Adam's averages; residual blocks
-    without normalisation begin as their skips, as there. Deviations: the generator is `unet`'s
-    network with a content loss; a fill is paired with the picture that it completes, not with
-    another; the blocks are two full convolutions instead of grouped ones between narrow ones; the
-    penalties' weight stays what it is, and they are estimated on a part of the batch.
+    Source: Huang et al. 2024 for the loss, the penalties, the critic's residual blocks without
+    normalisation, which begin as their skips, and Adam's averages. Deviations: the generator is
+    `unet`'s network with a content loss, BatchNorm included (`normed`); a fill is paired with the
+    picture that it completes, not with another; the blocks are two full convolutions instead of
+    grouped ones between narrow ones; the penalties' weight stays what it is, and they are estimated
+    on a part of the batch.
     """
 
     about = About(
@@ -59,12 +60,14 @@ class R3GAN(Perceptive, Adversarial):
                 composites (R2).
             penalised: how many pictures of a batch the slopes are taken at, since a picture costs
                 the critic five times as much with one as without.
+            normed: whether the generator has BatchNorm; without it, as in the source, it learns
+                several times as slowly, and needs a lower learning rate.
         """
 
         size: Annotated[int, Range(28, 256, 4)] = 64
         width: Annotated[int, Range(4, 256)] = 32
         critic_width: Annotated[int, Range(4, 256)] = 16
-        lr: Annotated[float, Range(1e-7, 1)] = 4e-4
+        lr: Annotated[float, Range(1e-7, 1)] = 1e-3
         lr_critic: Annotated[float, Range(1e-7, 1)] = 4e-4
         dropout: Annotated[float, Range(0, 0.9)] = 0.2
         l1: Annotated[float, Range(0)] = 1.0
@@ -73,14 +76,16 @@ class R3GAN(Perceptive, Adversarial):
         adversarial: Annotated[float, Range(0)] = 0.05
         penalty: Annotated[float, Range(0)] = 1.0
         penalised: Annotated[int, Range(1)] = 16
+        normed: bool = True
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.generator = nets.UNet(4, config.width, dropout=config.dropout, normed=False)
+        self.generator = nets.UNet(4, config.width, dropout=config.dropout, normed=config.normed)
         self.critic = nets.ResidualCritic(config.size, config.critic_width)
         # Else the pixels of its patches show as a grid for long.
         nn.init.zeros_(self.generator.head[2].weight)  # pyright: ignore[reportArgumentType]
-        nets.initialise_residual(self.generator)
+        if not config.normed:
+            nets.initialise_residual(self.generator)
         nets.initialise_residual(self.critic)
 
     def fill(self, known: Tensor, mask: Tensor) -> Tensor:
