@@ -29,6 +29,18 @@ def test_a_logit_for_each_patch():
     assert not torch.equal(logits, critic(torch.zeros(2, 3, 64, 64), torch.ones(2, 1, 64, 64)))
 
 
+def test_a_patchgans_logit_sees_thirty_eight_pixels_and_the_mask():
+    critic = nets.PatchGAN(4).eval()
+    picture = torch.zeros(1, 3, 96, 96, requires_grad=True)
+    mask = torch.zeros(1, 1, 96, 96)
+    logits = critic(picture, mask)
+    assert logits.shape == (1, 1, 12, 12)
+    assert not torch.equal(logits, critic(picture, mask + 1))
+    (slope,) = torch.autograd.grad(logits[0, 0, 6, 6], picture)
+    rows = slope.abs().sum((0, 1, 3)).nonzero().flatten()
+    assert (rows.max() - rows.min() + 1).item() == 38
+
+
 def test_a_critic_judges_each_picture_alone():
     critic = nets.PatchCritic(4, spectral=True)
     pictures, masks = torch.randn(3, 3, 32, 32), torch.zeros(3, 1, 32, 32)

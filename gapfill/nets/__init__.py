@@ -19,7 +19,7 @@ from gapfill.nets.layers import (
     with_mask,
 )
 from gapfill.nets.padding import padded, rounded
-from gapfill.nets.patches import PatchCritic
+from gapfill.nets.patches import PatchCritic, PatchGAN
 from gapfill.nets.transformer import MaskedAutoencoder
 from gapfill.nets.unet import UNet
 
@@ -34,6 +34,7 @@ __all__ = [
     "Generator",
     "MaskedAutoencoder",
     "PatchCritic",
+    "PatchGAN",
     "ResidualCritic",
     "TwoEyed",
     "UNet",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from gapfill.nets.layers import with_mask
+from gapfill.nets.layers import down, with_mask
+from gapfill.nets.products import Conv2d
 
 
 class PatchCritic(nn.Module):
@@ -48,3 +50,26 @@ class PatchCritic(nn.Module):
     def forward(self, pictures: Tensor, masks: Tensor) -> Tensor:
         """Logits [N, 1, h, w] of pictures in [-1, 1] and their masks."""
         return self.maps(pictures, masks)[-1]
+
+
+class PatchGAN(nn.Sequential):
+    """pix2pix's critic: three halvings with BatchNorm, and a logit for each patch of 38 pixels.
+
+    It sees the mask as a fourth channel.
+
+    Args:
+        width: channels after the first convolution; twice as many after each further one.
+    """
+
+    def __init__(self, width: int) -> None:
+        leaky = partial(nn.LeakyReLU, 0.2)
+        super().__init__(
+            down(4, width, leaky(), norm=False),
+            down(width, 2 * width, leaky()),
+            down(2 * width, 4 * width, leaky()),
+            Conv2d(4 * width, 1, 3, padding=1),
+        )
+
+    def forward(self, pictures: Tensor, masks: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Logits [N, 1, H / 8, W / 8] of pictures in [-1, 1] and their masks."""
+        return super().forward(with_mask(pictures, masks))
