@@ -7,6 +7,7 @@ import gapfill
 from gapfill import testing
 from gapfill.data.feed import MaskedBatches
 from gapfill.data.stream import Stream
+from gapfill.models._perceptual import sees
 from gapfill.registry import model_class
 from gapfill.types import Batch
 
@@ -170,3 +171,24 @@ def test_the_second_stage_learns_from_the_mean_that_filling_uses():
     assert model.mean.training
     model.eval()
     assert torch.equal(trained, model.centre(one.known, one.mask))
+
+
+def test_flow_looks_more_often_at_early_times():
+    torch.manual_seed(0)
+    times = small("flow").times(4000, torch.device("cpu"))
+    assert 0 <= times.min() < times.max() < 1
+    # Of density 2 (1 - t): 7/16 of them in the first quarter, within five standard deviations.
+    assert (times < 0.25).float().mean().item() == pytest.approx(7 / 16, abs=0.04)
+    assert (times < 0.5).float().mean().item() == pytest.approx(3 / 4, abs=0.035)
+
+
+@pytest.mark.skipif(not sees("alexnet"), reason="alexnet's weights are not on this machine")
+def test_what_flow_looks_at_is_the_pasted_guess(monkeypatch):
+    model = small("flow", perceptual=3.0)
+    model.updates()
+    one = batch(model)
+    guess = torch.rand_like(one.image)
+    monkeypatch.setattr(model, "end", lambda z, *others: guess)
+    expected = 3 * model.eye.distance(one.paste(guess), one.image)
+    assert model.flow_loss(one)["perceptual"].item() == pytest.approx(expected.item())
+    assert "perceptual" not in small("flow", perceptual=0.0).flow_loss(one)

@@ -43,7 +43,7 @@ def fit(model, out=None, **more):
     return model.fit([FACES[:4]] * 2, val=FACES[4:], out=out, **(TRAIN | more))
 
 
-def adversarial():
+def lifelike():
     return [name for name in gapfill.list_models() if registry.model_class(name).by_lpips]
 
 
@@ -51,9 +51,9 @@ def looks(model):
     return [line for line in model.history if "val/score" in line]
 
 
-def test_adversarial_models_and_no_others_are_chosen_by_lpips():
+def test_adversarial_models_and_flows_and_no_others_are_chosen_by_lpips():
     paper = {"gan", "dcgan", "lsgan", "wgan_gp", "context_encoder", "glcic", "gfc"}
-    assert set(adversarial()) == paper | {"gated", "lama", "pix2pix", "r3gan"}
+    assert set(lifelike()) == paper | {"flow", "gated", "lama", "pix2pix", "pmrf", "r3gan"}
 
 
 def test_the_lower_lpips_is_chosen_whatever_the_other_scores_say():

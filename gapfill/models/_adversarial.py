@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import ClassVar
 
 from torch import Tensor, nn
 
 from gapfill import losses
-from gapfill.inpainter import Inpainter
+from gapfill.models._lifelike import Lifelike
 from gapfill.optim import optimizer
 from gapfill.types import Batch, Terms, Update
 
@@ -17,7 +17,7 @@ Judge = Callable[[Tensor, Tensor], Tensor]
 """From pictures and masks to logits."""
 
 
-class Adversarial(Inpainter):
+class Adversarial(Lifelike):
     """A `generator` against a `critic` of composites; a subclass builds both and gives `loss`.
 
     Its `Config` has `lr` and `lr_critic`, the learning rates of Adam.
@@ -29,10 +29,6 @@ class Adversarial(Inpainter):
     critics = ("critic",)
     betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
     """Adam's, of both players."""
-    by_lpips = True
-    chosen_by = "hole_psnr and sharpness"
-    watched = 128
-    """So that a look costs no more with LPIPS than it did without, on 200 pictures."""
 
     @abstractmethod
     def loss(self, batch: Batch) -> Terms:
@@ -42,15 +38,6 @@ class Adversarial(Inpainter):
     def objective(self) -> losses.Objective:
         """What the two players want."""
         return losses.NON_SATURATING
-
-    def selection(self, scores: Mapping[str, float]) -> float:
-        """LPIPS, or without it hole PSNR, less 4 dB for each unit of sharpness that is missing.
-
-        PSNR alone would choose the weights of the first minutes, before the discriminator is heard.
-        """
-        if "lpips" in scores:
-            return -scores["lpips"]
-        return scores["hole_psnr"] - 4 * max(0.0, 1 - scores["sharpness"])
 
     def updates(self) -> list[Update]:
         """Two: the discriminator, then the generator, on the same generated pictures."""

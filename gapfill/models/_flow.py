@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gapfill import losses, nets
-from gapfill.inpainter import Inpainter
+from gapfill.models._lifelike import Lifelike
 from gapfill.randomness import randn
 from gapfill.types import Batch, Terms
 
@@ -17,7 +17,7 @@ LATEST = 0.999
 """The last time that training sees: the velocity is a quotient that ends as 0/0."""
 
 
-class HoleFlow(Inpainter):
+class HoleFlow(Lifelike):
     """A flow along straight lines z_t = (1 - t) z_0 + t x, in the hole, from a noisy `centre`.
 
     The network guesses the end x of the line; the velocity is then (guess - z_t) / (1 - t), and
@@ -65,12 +65,22 @@ class HoleFlow(Inpainter):
         linear = centre + keep * (z - centre)
         return linear + scale * self.flow(self.seen(linear, known, mask, centre), time).float()
 
+    def times(self, count: int, device: torch.device) -> Tensor:
+        """The times [N] at which a step of training looks."""
+        return LATEST * torch.rand(count, device=device)
+
+    def judged(self, batch: Batch, end: Tensor) -> Terms:
+        """More terms, of a guess at the end of the line; none."""
+        del batch, end
+        return {}
+
     def flow_loss(self, batch: Batch) -> Terms:
         """The squared error of the velocity in the hole, at a time of its own for each picture."""
         image, centre = batch.image, self.centre(batch.known, batch.mask)
-        time = LATEST * torch.rand(len(image), device=image.device)
+        time = self.times(len(image), image.device)
         left = 1 - time[:, None, None, None]
         start = centre + self.noise * torch.randn_like(image)
         z = left * start + (1 - left) * image
         end = self.end(z, time, batch.known, batch.mask, centre)
-        return {"velocity": losses.l2(end / left, image / left, batch.mask)}
+        velocity = losses.l2(end / left, image / left, batch.mask)
+        return {"velocity": velocity} | self.judged(batch, end)

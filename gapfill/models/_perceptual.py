@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -124,10 +124,14 @@ class Perceptive(Inpainter):
 
     def perceived(self, batch: Batch) -> Terms:
         """LPIPS's distance of the composites, if it has a weight."""
+        return self.perceived_in(batch, lambda: self.filled(batch))
+
+    def perceived_in(self, batch: Batch, picture: Callable[[], Tensor]) -> Terms:
+        """LPIPS's distance of the composites of another picture, made if it has a weight."""
         if self.eye is None or not self.config.perceptual:
             return {}
-        made = batch.paste(self.filled(batch))
-        return {"perceptual": self.config.perceptual * self.eye.distance(made, batch.image)}
+        distance = self.eye.distance(batch.paste(picture()), batch.image)
+        return {"perceptual": self.config.perceptual * distance}
 
 
 def sees(trunk: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,14 +11,15 @@ from torch import Tensor
 from gapfill import nets
 from gapfill.about import About
 from gapfill.config import Range
-from gapfill.models._flow import HoleFlow
+from gapfill.models._flow import LATEST, HoleFlow
+from gapfill.models._perceptual import Perceptive
 from gapfill.optim import optimizer
 from gapfill.registry import register
-from gapfill.types import Update
+from gapfill.types import Batch, Terms, Update
 
 
 @register("flow")
-class Flow(HoleFlow):
+class Flow(Perceptive, HoleFlow):
     """Rectified flow from noise in the hole: another seed, another fill, each of them sharp.
 
     Source: Liu et al. 2022 and Lipman et al. 2023 for flows along straight lines, conditional on
@@ -35,6 +36,7 @@ class Flow(HoleFlow):
         read="recalled; inpainting by it is gapfill's own, no reproduction",
     )
     spread = 0.5
+    usual: ClassVar = {"perceptual": 2.0}
 
     @dataclass(frozen=True)
     class Config:
@@ -47,6 +49,9 @@ class Flow(HoleFlow):
             lr: learning rate of AdamW.
             weight_decay: of AdamW.
             dropout: share of the coarse feature maps that training hides.
+            perceptual: weight of LPIPS between the guessed ends of the lines and the truth; by
+                default 2 where the network that LPIPS looks through is on this machine, 0
+                elsewhere.
         """
 
         size: Annotated[int, Range(28, 256, 4)] = 64
@@ -55,6 +60,7 @@ class Flow(HoleFlow):
         lr: Annotated[float, Range(1e-7, 1)] = 1e-3
         weight_decay: Annotated[float, Range(0)] = 0.01
         dropout: Annotated[float, Range(0, 0.9)] = 0.1
+        perceptual: Annotated[float | None, Range(0)] = None
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -66,8 +72,17 @@ class Flow(HoleFlow):
         del mask
         return torch.zeros_like(known)
 
+    def times(self, count: int, device: torch.device) -> Tensor:
+        """More of them near the start, where what a fill shows is decided: density 2 (1 - t)."""
+        return LATEST * (1 - torch.rand(count, device=device).sqrt())
+
+    def judged(self, batch: Batch, end: Tensor) -> Terms:
+        """LPIPS of the guesses, pasted, if it has a weight."""
+        return self.perceived_in(batch, lambda: end)
+
     def updates(self) -> list[Update]:
         """One: all weights, down the velocity's error."""
         config = self.config
+        self.open_eye()
         network = optimizer(self, config.lr, "adamw", weight_decay=config.weight_decay)
         return [Update("flow", network, self.flow_loss)]
