@@ -16,6 +16,7 @@ _UNAVOIDABLE = (
     "bmm",
     "addmm",
     "_fused_adam",
+    "_fused_sgd",
     "_foreach_lerp",
     "_foreach_copy",
 )

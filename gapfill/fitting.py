@@ -177,6 +177,7 @@ def _optimise(
         on_look=on_look,
         title=model.name,
         quiet=quiet,
+        critics=model.critics,
     )
     _say_what_is_new(model, trainer, folder)
     before, new, origin = model.trained, model.new_critics, model.loaded_from

@@ -6,7 +6,7 @@ Nothing else in the library calls `backward` or `step`, but for searches in `fil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -41,6 +41,7 @@ class Engine:
         precision: `fp32` or `bf16`.
         mode: one of the three.
         note: takes a line for the user, such as that a step cannot be captured.
+        critics: names of the module's modules that only judge, and are not averaged.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Engine:
         precision: str,
         mode: str,
         note: Callable[[str], None] | None = None,
+        critics: Collection[str] = (),
     ) -> None:
         self.module = module
         self.updates = list(updates)
@@ -59,7 +61,7 @@ class Engine:
         self.mode = mode
         self.device = next(module.parameters()).device
         self.optimizers = optimizers_of(updates)
-        self.average = Average(module) if settings.ema else None
+        self.average = Average(module, critics) if settings.ema else None
         self.total = 0
         self._rates = [float(group["lr"]) for _, group in self._groups()]
         self._spans: dict[Optimizer, range] = {}

@@ -37,7 +37,7 @@ class Training:
         clip: largest gradient norm of an update; 0 clips nothing.
         ema: share of the run over which the weights are averaged exponentially; the average is
             the result. BatchNorm's buffers are the last ones, so that a long average would not fit
-            them. 0 keeps the last weights.
+            them; so are the networks that only judge. 0 keeps the last weights.
         watch: how many times a run is scored on validation pictures.
         log_every: steps between two lines of the log.
         save_seconds: time between two checkpoints.

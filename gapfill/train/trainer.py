@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -56,6 +56,8 @@ class Trainer:
         title: stands before the progress bar.
         quiet: no progress bar.
         note: takes lines for the user.
+        critics: names of the module's modules that only judge: the last ones are the result, and
+            not their average.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Trainer:
         title: str = "",
         quiet: bool = False,
         note: Callable[[str], None] | None = None,
+        critics: Collection[str] = (),
     ) -> None:
         self.module = module
         self.batches = batches
@@ -103,7 +106,7 @@ class Trainer:
         self._initial = clone(dict(module.state_dict()))
         precision = resolve_precision(settings.precision, self.device)
         mode = resolve_mode(settings.mode, self.device, updates)
-        self.engine = Engine(module, updates, settings, precision, mode, self.note)
+        self.engine = Engine(module, updates, settings, precision, mode, self.note, critics)
 
     def run(self, signals: Signals | None = None) -> int:
         """Train to the end, or from where the folder's last checkpoint is, and return the steps.
@@ -366,9 +369,10 @@ class Trainer:
 
     def _restore(self, state: Saved) -> None:
         self._done = state.step
-        self.module.load_state_dict(state.module)
         if self.engine.average is not None and state.ema is not None:
             self._averaged.load_state_dict(state.ema)
+        # After the average, which shares what is not averaged and may hold another one of it.
+        self.module.load_state_dict(state.module)
         for optimizer, saved in zip(self.engine.optimizers, state.optimizers, strict=True):
             # The groups hold what the settings and the step say; only the state is history.
             groups = optimizer.state_dict()["param_groups"]
