@@ -50,3 +50,10 @@ def test_two_maps_with_different_holes_share_one_window():
     with torch.no_grad():
         y, _ = layer(x, torch.full((1, 1, 1, 1), 2 / 3))
     torch.testing.assert_close(y.item(), 9.0)
+
+
+def test_the_share_that_is_known_makes_no_map_float32():
+    with torch.autocast("cpu", torch.bfloat16):
+        x, seen = PartialConv(4, 8)(torch.rand(2, 4, 8, 8), torch.ones(2, 1, 8, 8))
+    assert x.dtype == torch.bfloat16
+    assert seen.dtype == torch.float32

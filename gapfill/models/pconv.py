@@ -95,9 +95,9 @@ class PConv(Perceptive):
         x, seen = levels.pop()
         for layer in self.up:
             beside, clear = levels.pop()
-            x, seen = F.interpolate(x, scale_factor=2), F.interpolate(seen, scale_factor=2)
+            x, seen = (nets.upsampled(each, beside.shape[-2:]) for each in (x, seen))
             share = (x.shape[1] * seen + beside.shape[1] * clear) / (x.shape[1] + beside.shape[1])
-            x, seen = layer(torch.cat([x, beside], 1), share)
+            x, seen = layer(torch.cat([x, beside.to(x.dtype)], 1), share)
         return self.last(x)
 
     def updates(self) -> list[Update]:
@@ -160,5 +160,6 @@ class PartialConv(nn.Module):
         """
         share = F.avg_pool2d(share, *self.window)
         seen = (share > 0).to(share.dtype)
-        x = self.convolution(x) / (share + 1 - seen)
-        return self.act(self.norm(x)) * seen, seen
+        x = self.convolution(x)
+        x = x / (share + 1 - seen).to(x.dtype)  # which is of one channel: maps stay halves
+        return self.act(self.norm(x)) * seen.to(x.dtype), seen

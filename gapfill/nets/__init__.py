@@ -11,11 +11,13 @@ from gapfill.nets.generators import Generator
 from gapfill.nets.initial import initialise, initialise_relu, initialise_residual
 from gapfill.nets.layers import (
     BatchNorm2d,
+    Upsample,
     convolution,
     down,
     pooled,
     up,
     upsample,
+    upsampled,
     with_mask,
 )
 from gapfill.nets.padding import padded, rounded
@@ -39,6 +41,7 @@ __all__ = [
     "TwoEyed",
     "UNet",
     "Unpooling",
+    "Upsample",
     "View",
     "convolution",
     "crop_around",
@@ -52,5 +55,6 @@ __all__ = [
     "rounded",
     "up",
     "upsample",
+    "upsampled",
     "with_mask",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gapfill import ranks
@@ -66,7 +67,27 @@ def up(inputs: int, outputs: int, act: nn.Module, norm: bool = True) -> nn.Seque
 
 def upsample(inputs: int, outputs: int, act: nn.Module) -> nn.Sequential:
     """Double the resolution without transposed convolution: nearest neighbour, then k3 s1 p1."""
-    return nn.Sequential(nn.Upsample(scale_factor=2), Conv2d(inputs, outputs, 3, 1, 1), act)
+    return nn.Sequential(Upsample(), Conv2d(inputs, outputs, 3, 1, 1), act)
+
+
+class Upsample(nn.Upsample):
+    """Twice the resolution, by nearest neighbours."""
+
+    def __init__(self) -> None:
+        super().__init__(scale_factor=2)
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002, the parent's name
+        """[N, C, H, W] to [N, C, 2·H, 2·W]."""
+        height, width = input.shape[-2:]
+        return upsampled(input, (2 * height, 2 * width))
+
+
+def upsampled(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Maps enlarged by nearest neighbours, of the dtype that came: CUDA's autocast has float32."""
+    if x.device.type != "cuda":
+        return F.interpolate(x, size)
+    with torch.autocast("cuda", enabled=False):
+        return F.interpolate(x, size)
 
 
 def pooled(channels: Sequence[int], act: Callable[[], nn.Module]) -> nn.Sequential:

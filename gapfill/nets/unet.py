@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gapfill.nets.backbones import Backbone
-from gapfill.nets.layers import BatchNorm2d, at_least_float32
+from gapfill.nets.layers import BatchNorm2d, at_least_float32, upsampled
 from gapfill.nets.padding import padded
 
 
@@ -196,6 +196,6 @@ class UNet(nn.Module):
         features = [hide(each) for hide, each in zip(self.hide, maps, strict=True)]
         x = self.bottom(features[-1], code)
         for narrow, block, beside in zip(self.narrow, self.blocks, features[-2::-1], strict=True):
-            x = F.interpolate(narrow(x), size=beside.shape[-2:])
+            x = upsampled(narrow(x), beside.shape[-2:])
             x = block(torch.cat([x, beside], 1), code)
         return self.head(x)
