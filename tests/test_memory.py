@@ -9,6 +9,7 @@ from torch.utils._pytree import tree_leaves
 import gapfill
 
 BATCH = 7
+SIDE = 32
 FEW = 4  # channels of pictures and masks, which are float32
 
 
@@ -29,15 +30,17 @@ def many(value):
     """Whether it is maps of more channels than a picture has."""
     if not isinstance(value, torch.Tensor) or not value.is_floating_point():
         return False
-    return value.ndim == 4 and len(value) == BATCH and value.shape[1] > FEW
+    if value.ndim != 4 or len(value) != BATCH or value.shape[1:3] == (SIDE, SIDE):
+        return False  # the last is a picture whose channels are its last dimension
+    return value.shape[1] > FEW
 
 
 def maps_of(name):
     """The maps of a training step's fill on a GPU, in bf16."""
-    model = gapfill.create(name, size=32, width=8).to(memory_format=torch.channels_last)
+    model = gapfill.create(name, size=SIDE, width=8).to(memory_format=torch.channels_last)
     with FakeTensorMode(), torch.device("cuda"):
         model._apply(lambda x: torch.empty_strided(x.shape, x.stride(), dtype=x.dtype))
-        image, mask = torch.rand(BATCH, 3, 32, 32), torch.rand(BATCH, 1, 32, 32)
+        image, mask = torch.rand(BATCH, 3, SIDE, SIDE), torch.rand(BATCH, 1, SIDE, SIDE)
         image = image.contiguous(memory_format=torch.channels_last)
         # As torch.autocast does, which asks for the GPU that is not here.
         torch.set_autocast_enabled("cuda", True)

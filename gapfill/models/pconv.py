@@ -86,7 +86,7 @@ class PConv(Perceptive):
 
     def fill(self, known: Tensor, mask: Tensor) -> Tensor:
         """Down and up again, each time with a map of what is known."""
-        return nets.padded(self._padded, torch.cat([known, 1 - mask], 1))
+        return nets.padded(self._padded, nets.with_mask(known, 1 - mask))
 
     def _padded(self, x: Tensor) -> Tensor:
         levels = [(x[:, :3], x[:, 3:])]

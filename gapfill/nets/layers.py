@@ -104,8 +104,39 @@ def convolutions(*channels: int) -> nn.Sequential:
 
 
 def with_mask(known: Tensor, mask: Tensor) -> Tensor:
-    """Pictures with the mask as a fourth channel, [N, 4, H, W]."""
-    return torch.cat([known, mask.to(known.dtype)], 1)
+    """Pictures with the mask as a fourth channel, [N, 4, H, W], in the pictures' memory format.
+
+    One channel has no format, so that `cat` alone would leave channels_last. A graph that is
+    exported keeps the plain operator.
+    """
+    parts = [known, mask.to(known.dtype)]
+    last = known.is_contiguous(memory_format=torch.channels_last)
+    if torch.compiler.is_exporting() or not last:
+        return torch.cat(parts, 1)
+    return torch.cat([part.permute(0, 2, 3, 1) for part in parts], -1).permute(0, 3, 1, 2)
+
+
+class PixelShuffle(nn.PixelShuffle):
+    """`torch.nn.PixelShuffle`, whose pictures are channels_last on CUDA too."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002, the parent's name
+        """[N, C · factor², H, W] to [N, C, factor · H, factor · W]."""
+        return pixel_shuffle(input, self.upscale_factor)
+
+
+def pixel_shuffle(x: Tensor, factor: int) -> Tensor:
+    """`torch.nn.functional.pixel_shuffle`, whose pictures are channels_last on CUDA too."""
+    if x.device.type != "cuda":
+        return F.pixel_shuffle(x, factor)
+    return in_rows(x, factor)
+
+
+def in_rows(x: Tensor, factor: int) -> Tensor:
+    """What `pixel_shuffle` gives, in channels_last by one copy."""
+    count, _, height, width = x.shape
+    parts = x.permute(0, 2, 3, 1).unflatten(-1, (-1, factor, factor))
+    rows = parts.permute(0, 1, 4, 2, 5, 3)  # N, H, factor, W, factor, C
+    return rows.reshape(count, factor * height, factor * width, -1).permute(0, 3, 1, 2)
 
 
 def at_least_float32(x: Tensor) -> Tensor:

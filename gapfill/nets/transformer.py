@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gapfill.nets.layers import pixel_shuffle
+
 
 class MaskedAutoencoder(nn.Module):
     """An encoder that attends to known patches alone, and a decoder that guesses the others.
@@ -61,7 +63,7 @@ class MaskedAutoencoder(nn.Module):
         for block in self.decoder:
             tokens = block(tokens)
         pixels = self.head(tokens).transpose(1, 2).unflatten(2, grid.shape[-2:])
-        return F.pixel_shuffle(pixels, self.patch)
+        return pixel_shuffle(pixels, self.patch)
 
     def _seen(self, mask: Tensor) -> Tensor:
         """Which patches the encoder sees, [N, patches]: any of whose pixels are known."""

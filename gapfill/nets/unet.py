@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gapfill.nets.backbones import Backbone
-from gapfill.nets.layers import BatchNorm2d, at_least_float32, upsampled
+from gapfill.nets.layers import BatchNorm2d, PixelShuffle, at_least_float32, upsampled
 from gapfill.nets.padding import padded
 
 
@@ -180,7 +180,7 @@ class UNet(nn.Module):
             _norm(width, normed),
             nn.SiLU(),
             nn.Conv2d(width, outputs * reductions[0] ** 2, 3, padding=1),
-            nn.PixelShuffle(reductions[0]),
+            PixelShuffle(reductions[0]),
         )
 
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
