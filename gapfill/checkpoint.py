@@ -6,11 +6,11 @@ safetensors with the hash and the configuration in the metadata.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
 import os
+import secrets
 import stat
 import tempfile
 from collections.abc import Mapping
@@ -39,18 +39,17 @@ def write_atomic(path: Path, *pieces: bytes | memoryview) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
+        # mkstemp would make the file private; what a run writes is as readable as any other file.
+        beside = path.parent / (_TEMPORARY + secrets.token_hex(8))
         try:
-            with os.fdopen(handle, "wb") as file:
+            with beside.open("xb") as file:
                 for piece in pieces:
                     file.write(piece)
                 file.flush()
                 os.fsync(file.fileno())
-            # mkstemp makes the file private; what a run writes is as readable as any other file.
-            Path(name).chmod(0o666 & ~_umask())
-            Path(name).replace(path)
+            beside.replace(path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            beside.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise GapfillError(f"cannot write {path}: {error.strerror or error}.") from error
@@ -310,10 +309,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise GapfillError(f"cannot read {path}: {error.strerror or error}.") from error
-
-
-def _umask() -> int:
-    current = os.umask(0o022)
-    with contextlib.suppress(OSError):
-        os.umask(current)
-    return current

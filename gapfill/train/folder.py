@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from gapfill.errors import GapfillError, UsageError
 from gapfill.train.lock import Lock
 from gapfill.train.log import Log
 from gapfill.train.settings import LENGTHS
-from gapfill.train.state import Saved, read_state
+from gapfill.train.state import Saved, on_host, read_state, snapshot
+from gapfill.train.writer import Writer
 
 _KEEP = 2
 
@@ -34,6 +35,7 @@ class RunFolder:
         self.run = ""
         self.log = Log(path / "log.jsonl", note)
         self._note = note
+        self._writer = Writer()
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -43,14 +45,22 @@ class RunFolder:
     def held(self) -> Iterator[None]:
         """Keeps other runs out of the folder inside the block, and sweeps it first.
 
+        However the block ends, a checkpoint on its way is there when it has.
+
         Raises:
             UsageError: another run is in it.
+            GapfillError: the last checkpoint could not be written.
         """
         lock = Lock(self.path)
         lock.acquire()
         try:
             checkpoint.sweep(self.path, self.path / "samples", self.path / "model")
             yield
+            self.settle()
+        except BaseException:
+            with suppress(GapfillError):  # what ended the block is told, and not this
+                self.settle()
+            raise
         finally:
             lock.release()
 
@@ -86,13 +96,37 @@ class RunFolder:
         plan = {"wanted": wanted, "decided": decided, "run": self.run}
         checkpoint.write_json(self.path / "plan.json", plan)
 
-    def save(self, state: Saved) -> Path:
-        """Write a checkpoint and drop all but the newest two."""
+    def save(self, state: Saved) -> None:
+        """Write a checkpoint and drop all but the newest two, while the run goes on.
+
+        Raises:
+            GapfillError: the checkpoint before it could not be written.
+        """
+        self._writer.wait()
+        state, copied = snapshot(state)
+        self._writer.begin(lambda: self._write(on_host(state, copied)))
+
+    def _write(self, state: Saved) -> None:
         path = self.path / f"checkpoint-{state.step:08d}.pt"
         checkpoint.save(path, vars(state))
         for _, old in checkpoints(self.path)[:-_KEEP]:
             old.unlink(missing_ok=True)
-        return path
+
+    def check(self) -> None:
+        """Say, without waiting, that a checkpoint could not be written.
+
+        Raises:
+            GapfillError: it could not.
+        """
+        self._writer.check()
+
+    def settle(self) -> None:
+        """Wait until the checkpoint on its way is there.
+
+        Raises:
+            GapfillError: it could not be written.
+        """
+        self._writer.wait()
 
     def latest(self, misfit: Callable[[Saved], str]) -> Saved | None:
         """The newest checkpoint that is whole; a damaged one is named and passed over.
@@ -101,8 +135,9 @@ class RunFolder:
             misfit: says what of a state does not fit the run's weights, or nothing.
 
         Raises:
-            GapfillError: a checkpoint is of another run.
+            GapfillError: a checkpoint is of another run, or the last one could not be written.
         """
+        self.settle()
         damaged = ""
         for step, path in reversed(checkpoints(self.path)):
             try:

@@ -108,12 +108,57 @@ def _shapes(weights: Mapping[str, Any]) -> dict[str, tuple[torch.Size, torch.dty
     }
 
 
+def snapshot(state: Saved) -> tuple[Saved, Any]:
+    """A state that stays while training goes on; tensors that share memory still do.
+
+    Returns:
+        The copy, where the state is, and on CUDA the event after which it is one.
+    """
+    made: dict[Any, Tensor] = {}
+
+    def copy(tensor: Tensor) -> Tensor:
+        key = tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
+        if key not in made:
+            made[key] = tensor.detach().clone()
+        return made[key]
+
+    kept = state.best_weights  # which nobody writes to
+    found = _mapped({**vars(state), "best_weights": None}, copy) | {"best_weights": kept}
+    device = next((each.device for each in made.values() if each.is_cuda), None)
+    copied = None if device is None else torch.cuda.current_stream(device).record_event()
+    return Saved(**found), copied
+
+
+def on_host(state: Saved, copied: Any) -> Saved:
+    """A `snapshot` on the host, brought there beside what a GPU is computing."""
+    if copied is None:
+        return state
+    made: dict[int, Tensor] = {}
+
+    def copy(tensor: Tensor) -> Tensor:
+        if id(tensor) not in made:
+            made[id(tensor)] = tensor.cpu()
+        return made[id(tensor)]
+
+    stream = torch.cuda.Stream(copied.device)
+    stream.wait_event(copied)
+    with torch.cuda.stream(stream):
+        return Saved(**_mapped(vars(state), copy))
+
+
 def clone(value: Any) -> Any:
     """A deep copy of nested tensors."""
     if isinstance(value, Saved):
         return Saved(**clone(vars(value)))
+    return _mapped(value, lambda tensor: tensor.detach().clone())
+
+
+def _mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """Nested values with each tensor given to `function`."""
     if isinstance(value, Tensor):
-        return value.detach().clone()
+        return function(value)
     if isinstance(value, Mapping):
-        return {key: clone(item) for key, item in value.items()}
-    return type(value)(map(clone, value)) if isinstance(value, list | tuple) else value
+        return {key: _mapped(item, function) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_mapped(item, function) for item in value)
+    return value

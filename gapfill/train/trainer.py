@@ -164,6 +164,8 @@ class Trainer:
                     if due or stopping or end == total:
                         self._save()
                         saved = time.perf_counter()
+                    elif pause and self._folder is not None:
+                        self._folder.check()
                     if stopping and end < total:
                         self._stop(signals.caught or 2, end)
                     if pause:
@@ -336,6 +338,8 @@ class Trainer:
             self._folder.log.add(line)
 
     def _diverge(self, step: int, name: str, loss: float) -> None:
+        if self._folder is not None:
+            self._folder.settle()
         self._finish(diverged=True)
         kept = self._folder.latest_path() if self._folder else None
         where = f" Last finite checkpoint: {kept}." if kept else ""
@@ -345,6 +349,7 @@ class Trainer:
     def _stop(self, number: int, step: int) -> NoReturn:
         saved = ""
         if self._folder is not None:
+            self._folder.settle()
             saved = f" and saved in {self._folder.path}. To resume, run the same command again"
         raise InterruptedRun(f"interrupted at step {step}{saved}.", number)
 
@@ -385,6 +390,8 @@ class Trainer:
     def _save(self) -> None:
         if self._folder is not None:
             self._folder.save(self._state())
+            if self._skip is not None:  # a loader may fork its workers at any step
+                self._folder.settle()
 
     def _latest(self) -> Saved | None:
         """The folder's newest checkpoint that fits."""
