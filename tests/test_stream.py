@@ -4,6 +4,7 @@ import torch
 from common import message, numbered
 from torch.utils.data import DataLoader, TensorDataset
 
+from gapfill.data import stream as stream_module
 from gapfill.data.stream import (
     Replay,
     Stream,
@@ -347,3 +348,28 @@ def test_replay_is_never_asked_for_more_than_a_step_needs():
     source = Replay(iter(batches(3)))
     assert source.ahead == 1
     assert torch.equal(source.block(0, 2), torch.cat(batches(2)))
+
+
+def test_a_table_is_hashed_once_while_it_is_the_same(monkeypatch):
+    taken = []
+    sha256 = stream_module._sha256
+    monkeypatch.setattr(stream_module, "_sha256", lambda x: taken.append(1) or sha256(x))
+    stream = Stream(numbered(9), 4)
+    first = stream.identity()
+    assert stream.identity() == first
+    open_source(stream, CPU)
+    assert stream.identity() == first
+    assert len(taken) == 1
+    stream.images[0, 0, 0, 0] += 1
+    changed = stream.identity()
+    assert changed != first
+    stream.images = numbered(9)
+    assert stream.identity() == first
+    assert len(taken) == 3
+
+
+def test_a_table_that_moves_keeps_its_hash_and_takes_none_there():
+    stream = Stream(numbered(9), 4)
+    first = stream.identity()
+    stream.move(torch.device("meta"))
+    assert stream.identity() == first

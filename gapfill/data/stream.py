@@ -98,6 +98,7 @@ class Stream:
         self.ahead = max(2, _BLOCK * ranks.world() // batch_size)
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
+        self._hashed: tuple[Tensor, int, str] | None = None
 
     def __len__(self) -> int:
         return max(1, len(self.images) // self.batch_size)
@@ -115,13 +116,30 @@ class Stream:
 
     def identity(self, seed: int = 0) -> dict[str, Any]:
         """The pictures' hash, and how they are dealt out."""
-        pixels = self.images.cpu().contiguous().numpy()
         return {
-            "pictures": hashlib.sha256(pixels.data).hexdigest(),
+            "pictures": self._digest(),
             "batch_size": self.batch_size,
             "order": self.seed,
             "flip": self.flip,
         }
+
+    def move(self, device: torch.device) -> None:
+        """Put the table elsewhere; its hash is taken before, of what is nearer."""
+        if self.images.device != device:
+            found = self._digest()
+            self.images = self.images.to(device)
+            if not self.images.is_inference():
+                self._hashed = self.images, self.images._version, found
+
+    def _digest(self) -> str:
+        """The pictures' SHA-256, taken once while they are the same and nobody writes to them."""
+        images = self.images
+        if images.is_inference():  # which do not say when they are written to
+            return _sha256(images)
+        known = self._hashed
+        if known is None or known[0] is not images or known[1] != images._version:
+            known = self._hashed = images, images._version, _sha256(images)
+        return known[2]
 
     def batch(self, step: int) -> Tensor:
         """This process's share of batch `step`, uint8 [N, 3, S, S]."""
@@ -292,9 +310,13 @@ def open_source(loader: Any, device: torch.device, quiet: bool = False) -> Sourc
     """
     if isinstance(loader, Stream):
         if device.type != "cuda" or loader.images.nbytes <= torch.cuda.mem_get_info(device)[0] / 2:
-            loader.images = loader.images.to(device)
+            loader.move(device)
         return loader
     return Replay(loader, quiet)
+
+
+def _sha256(images: Tensor) -> str:
+    return hashlib.sha256(images.cpu().contiguous().numpy().data).hexdigest()
 
 
 def picture_numbers(first: int, count: int, share: int, device: torch.device) -> Tensor:
