@@ -2,10 +2,16 @@
 
 import torch
 from common import message, numbered
+from PIL import Image
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from gapfill import masks
+from gapfill.data import feed
 from gapfill.data.feed import MaskedBatches
 from gapfill.data.stream import Replay, Stream, picture_numbers, to_network
+from gapfill.masks import kinds
 
 CPU = torch.device("cpu")
 
@@ -89,3 +95,55 @@ def test_the_pictures_are_the_sources_in_the_networks_range():
     stream = Stream(numbered(50, 16), 8, seed=1)
     batch = MaskedBatches(stream, "center", 0, CPU)(37)
     assert torch.equal(batch.image, to_network(stream.batch(37)))
+
+
+class Waits(TorchDispatchMode):
+    """Names the operators that wait for a GPU: what reads from it, and what brings it pages."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        name = func._schema.name
+        came = [each.device.type for each in tree_leaves((args, kwargs)) if is_map(each)]
+        left = [each.device.type for each in tree_leaves(result) if is_map(each)]
+        brought = "cpu" in came and "cuda" in (*came[:1], *left) and "copy" in name
+        read = name.removeprefix("aten::") in ("nonzero", "_local_scalar_dense", "item")
+        if brought or read or ("cuda" in came and "cpu" in left):
+            self.names.append(name)
+        return result
+
+
+def is_map(value):
+    """Whether it is a tensor, and no number that PyTorch made one of."""
+    return isinstance(value, torch.Tensor) and value.ndim > 0
+
+
+def test_a_gpus_batches_are_made_without_waiting_for_it(monkeypatch, tmp_path):
+    Image.fromarray((masks.draw("rect", 0, 32)[0, 0] * 255).byte().numpy()).save(tmp_path / "a.png")
+    kind = f"rect+pixels+pattern+brush+half+center+file:{tmp_path / 'a.png'}"
+    cuda = torch.device("cuda")
+    stream = Stream(numbered(40, 32), 8)  # five steps an epoch, and blocks of many
+    monkeypatch.setattr(
+        feed, "_Upload", lambda source, device, count: lambda first: source.block(first, 4)
+    )
+    batches, given = MaskedBatches(stream, kind, 0, CPU), masks.banks(kind, 32)
+    kinds._spline.cache_clear()
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            stream.images = torch.empty(40, 3, 32, 32, dtype=torch.uint8, device=cuda)
+            batches.device, batches._count = cuda, 4
+            batches._given = masks.placed(kind, given, cuda)
+            waits = []
+            for step in range(20):
+                with Waits() as called:
+                    batch = batches(step)
+                waits.append(called.names)
+            assert batch.image.device.type == batch.mask.device.type == "cuda"
+    finally:
+        kinds._spline.cache_clear()  # whose tensors are none
+    # A table of weights at the first block, and the order of an epoch where a block begins one.
+    assert len(waits[0]) == 2
+    assert [len(each) for each in waits[1:]] == [0, 0, 0, 1, *[0] * 3, 1, *[0] * 3, 1, *[0] * 7]

@@ -271,3 +271,18 @@ def test_a_square_is_one_solid_square_and_nothing_else():
             holes[4, :, rows, columns] = 1
     holes[5, :, 0, 15] = 1
     assert masks.square(holes).tolist() == [True, False, False, False, False, True]
+
+
+@pytest.mark.parametrize("kind", ["center+rect", "pixels+pattern+brush+half", "rect+rect"])
+def test_a_mixture_drawn_whole_and_chosen_from_is_the_one_drawn_apart(kind, monkeypatch):
+    apart = draw(kind, range(50), 32, seed=4)
+    monkeypatch.setattr(masks, "_pick", masks._select)
+    assert torch.equal(draw(kind, range(50), 32, seed=4), apart)
+
+
+def test_what_is_handed_as_a_kind_lies_where_it_is_drawn():
+    bank = draw("rect", range(3), 32)
+    handed = masks.Handed(bank)
+    given = masks.placed(handed, {}, torch.device("cpu"))
+    assert list(given) == [handed]
+    assert torch.equal(draw(handed, range(6), 32, given=given), bank.repeat(2, 1, 1, 1))

@@ -41,7 +41,7 @@ class MaskedBatches:
         self.kind = kind
         self.seed = mix(seed, "training masks")
         self.device = device
-        self._given = given
+        self._given = None if given is None else masks.placed(kind, given, device)
         self._count = source.ahead if device.type == "cuda" else 1
         self._first = -1
         self._pictures: tuple[Tensor, ...] = ()
@@ -60,9 +60,12 @@ class MaskedBatches:
         share = len(images) // self._count
         numbers = picture_numbers(first, self._count, share, self.device)
         if self._given is None:
-            self._given = masks.banks(self.kind, images.shape[-1])
+            read = masks.banks(self.kind, images.shape[-1])
+            self._given = masks.placed(self.kind, read, self.device)
         own = self.source.masks()
         if own is not None:
+            if self.device.type == "cuda" and not own.is_cuda:
+                own = own.pin_memory().to(self.device, non_blocking=True)
             self._pictures, self._masks = (images,), (own.to(self.device, torch.float32),)
             self._first = first
             return

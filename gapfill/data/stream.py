@@ -148,7 +148,7 @@ class Stream:
     def block(self, first: int, count: int) -> Tensor:
         """This process's share of `count` batches from `first` on, uint8 [count · N, 3, S, S]."""
         at = torch.cat([self._places(step) for step in range(first, first + count)])
-        picked = self.images[at.to(self.images.device)]
+        picked = self.images[at]
         if not self.flip:
             return picked
         numbers = picture_numbers(first, count, len(at) // count, picked.device)
@@ -160,13 +160,16 @@ class Stream:
         epoch, place = divmod(step, len(self))
         share = self.batch_size // ranks.world()
         start = place * self.batch_size + ranks.rank() * share
+        places = torch.arange(start, start + share, device=self.images.device)
         # A table smaller than a batch is gone through several times in one.
-        return self._permutation(epoch)[torch.arange(start, start + share) % len(self.images)]
+        return self._permutation(epoch)[places % len(self.images)]
 
     def _permutation(self, epoch: int) -> Tensor:
-        if epoch != self._epoch:
+        """The order of an epoch, where the table is: drawn on the host, the same everywhere."""
+        if epoch != self._epoch or self._order.device != self.images.device:
             generator = torch.Generator().manual_seed(mix(self.seed, "order", epoch))
-            self._order = torch.randperm(len(self.images), generator=generator)
+            order = torch.randperm(len(self.images), generator=generator)
+            self._order = order.to(self.images.device)
             self._epoch = epoch
         return self._order
 

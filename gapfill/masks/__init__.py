@@ -7,7 +7,7 @@ and a resumed run sees the holes that the unbroken one would have seen.
 
 import difflib
 import hashlib
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from functools import partial
 from typing import Self
 
@@ -39,6 +39,7 @@ __all__ = [
     "inverted_files",
     "mask_kind",
     "parse",
+    "placed",
     "ring",
     "square",
     "uniform",
@@ -233,11 +234,34 @@ def draw(
     if len(parts) == 1:
         return _draw_one(parts[0], numbers, size, seed, given)
     choice = below(uniform(seed ^ _CHOICE, numbers, 1)[:, 0], len(parts))
-    masks = torch.empty(len(numbers), 1, size, size, device=numbers.device)
-    for place, part in enumerate(parts):
-        chosen = choice == place
-        masks[chosen] = _draw_one(part, numbers[chosen], size, seed, given)
-    return masks
+    one = partial(_draw_one, size=size, seed=seed, given=given)
+    return (_pick if numbers.device.type == "cpu" else _select)(parts, choice, numbers, one)
+
+
+_One = Callable[[str, Tensor], Tensor]  # the masks that a kind gives some pictures
+
+
+def _pick(parts: tuple[str, ...], choice: Tensor, numbers: Tensor, one: _One) -> Tensor:
+    """The masks of a mixture, each drawn by itself: the least work."""
+    masks = [one(part, numbers[choice == place]) for place, part in enumerate(parts)]
+    made = masks[0].new_empty(len(numbers), *masks[0].shape[1:])
+    for place, mask in enumerate(masks):
+        made[choice == place] = mask
+    return made
+
+
+def _select(parts: tuple[str, ...], choice: Tensor, numbers: Tensor, one: _One) -> Tensor:
+    """The same with every kind drawn for every picture: a GPU need not say how many has which."""
+    made = one(parts[0], numbers)
+    for place, part in enumerate(parts[1:], 1):
+        made = torch.where((choice == place)[:, None, None, None], one(part, numbers), made)
+    return made
+
+
+def placed(kind: str, given: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """Mask pictures for `draw` to take on a device: those `given`, and those handed as a kind."""
+    handed = {part: part.bank for part in _split(kind, given) if isinstance(part, Handed)}
+    return {part: pictures.to(device) for part, pictures in {**given, **handed}.items()}
 
 
 def _numbers(index: Tensor | Iterable[int] | int) -> Tensor:
@@ -255,7 +279,8 @@ def _draw_one(
     part: str, numbers: Tensor, size: int, seed: int, given: Mapping[str, Tensor]
 ) -> Tensor:
     if isinstance(part, Handed) or is_file(part):
-        pictures = (part.bank if isinstance(part, Handed) else given[part]).to(numbers.device)
+        pictures = part.bank if isinstance(part, Handed) and part not in given else given[part]
+        pictures = pictures.to(numbers.device)
         if pictures.shape[-1] != size:
             side = pictures.shape[-1]
             raise UsageError(f"the masks are {side}×{side}, and the pictures {size}×{size}.")

@@ -97,24 +97,26 @@ def pixels(size: int, random: Random) -> Tensor:
 @mask_kind("pattern")
 def pattern(size: int, random: Random) -> Tensor:
     """Smooth blobs over a quarter of the picture: the lowest quarter of a random surface."""
-    weights = _spline(size)
-    knots = weights.shape[1]
+    knots = _CELLS + 3
     number = random(knots * knots)
     # Whole numbers below 2**53 in float64: every product and sum is exact, in whatever order.
     height = (number.double() * 2**24).view(len(number), knots, knots)
-    weights = weights.to(number.device)
+    weights = _spline(size, number.device)
     surface = weights @ height @ weights.T
     return _lowest(surface, torch.full_like(surface[:, 0, 0], 0.25))
 
 
+_CELLS = 6  # between evenly spaced knots, across the picture
+
+
 @lru_cache(maxsize=8)
-def _spline(size: int, cells: int = 6) -> Tensor:
-    """Cubic B-spline weights [size, cells + 3] over evenly spaced knots, in whole 1/4096."""
-    position = (torch.arange(size, dtype=torch.float64) + 0.5) * cells / size
-    distance = (position[:, None] - torch.arange(-1, cells + 2)).abs()
+def _spline(size: int, device: torch.device) -> Tensor:
+    """Cubic B-spline weights [size, cells + 3] over the knots, in whole 1/4096."""
+    position = (torch.arange(size, dtype=torch.float64) + 0.5) * _CELLS / size
+    distance = (position[:, None] - torch.arange(-1, _CELLS + 2)).abs()
     near = 2 / 3 - distance**2 + distance**3 / 2
     far = (2 - distance).clamp(min=0) ** 3 / 6
-    return (torch.where(distance < 1, near, far) * 4096).round()
+    return (torch.where(distance < 1, near, far) * 4096).round().to(device)
 
 
 @mask_kind("brush")
