@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -27,11 +28,13 @@ class Batch:
     Attributes:
         image: the true pictures, float [N, 3, H, W] in [-1, 1].
         mask: float [N, 1, H, W], 1 = missing.
+        making: what surrounds the making of what updates share.
     """
 
     def __init__(self, image: Tensor, mask: Tensor) -> None:
         self.image = image
         self.mask = mask
+        self.making: Callable[[], AbstractContextManager[None]] = nullcontext
         self._shared: dict[str, Any] = {}
 
     @property
@@ -43,9 +46,6 @@ class Batch:
         """The composite: `filled` in the hole, the true picture around it."""
         return self.known + filled * self.mask
 
-    # Compiled losses stop here and go on behind it: what two of them share is a piece by itself, so
-    # that the first one's backward does not use it up.
-    @partial(untraced, recursive=False)
     def once(self, key: str, make: Callable[[], Any]) -> Any:
         """Return `make()`, computed at the first call of this step and shared by all its updates.
 
@@ -53,8 +53,15 @@ class Batch:
         generator's weights; the one that must not reach the generator detaches it.
         """
         if key not in self._shared:
-            self._shared[key] = make()
+            self._make(key, make)
         return self._shared[key]
+
+    # Compiled losses stop here and go on behind it: what two of them share is a piece by itself, so
+    # that the first one's backward does not use it up. The second finds it and does not stop.
+    @partial(untraced, recursive=False)
+    def _make(self, key: str, make: Callable[[], Any]) -> None:
+        with self.making():
+            self._shared[key] = make()
 
 
 When = Callable[[int, int], bool]

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.backends.debugging import aot_eager
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import gapfill
 from gapfill import losses, nets, testing
@@ -17,7 +19,7 @@ from gapfill.errors import GapfillError, UsageError
 from gapfill.inpainter import Inpainter
 from gapfill.randomness import seeded
 from gapfill.registry import model_class
-from gapfill.train import Training, engine
+from gapfill.train import Training, compiled, engine
 from gapfill.train.engine import Engine, resolve_mode
 from gapfill.train.ledger import Losses
 from gapfill.types import Batch, Update, every
@@ -117,10 +119,112 @@ def test_a_graph_is_the_choice_where_it_can_be_had_and_is_refused_where_not():
 def test_compiled_first_steps_are_the_eager_ones(monkeypatch):
     # Traced and differentiated ahead of time, but run by PyTorch's own kernels: that takes seconds.
     monkeypatch.setattr(
-        engine, "_compiled", lambda loss: torch.compile(loss, dynamic=False, backend="aot_eager")
+        compiled, "_compiled", lambda loss: torch.compile(loss, dynamic=False, backend="aot_eager")
     )
     expected, found = (first_steps(small("dcgan"), mode) for mode in ("eager", "compile"))
     same_first_steps(expected, found)
+
+
+class Players(nn.Module):
+    """A generator of one convolution against a critic of two."""
+
+    def __init__(self):
+        super().__init__()
+        self.generator = nn.Conv2d(3, 3, 3, padding=1)
+        self.critic = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Conv2d(5, 1, 3))
+
+    def made(self, batch):
+        return batch.once("made", lambda: self.generator(batch.known))
+
+    def updates(self):
+        return [
+            Update(
+                "critic",
+                torch.optim.SGD(self.critic.parameters(), 0.1),
+                lambda batch: {"x": self.critic(self.made(batch).detach()).mean()},
+            ),
+            Update(
+                "generator",
+                torch.optim.SGD(self.generator.parameters(), 0.1),
+                lambda batch: {"x": -self.critic(self.made(batch)).mean()},
+            ),
+        ]
+
+
+class WeightGradients(TorchDispatchMode):
+    """Names the convolutions towards whose weights a gradient is made, by their shapes."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func._schema.name == "aten::convolution_backward" and args[10][1]:
+            self.found.append(tuple(args[2].shape))
+        return func(*args, **(kwargs or {}))
+
+    def around(self, backward):
+        def call(*args, **kwargs):
+            with self:
+                return backward(*args, **kwargs)
+
+        return call
+
+
+def test_a_compiled_step_is_a_piece_a_loss_and_makes_no_other_players_gradients(monkeypatch):
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return aot_eager(graph, inputs)
+
+    monkeypatch.setattr(
+        compiled, "_compiled", lambda loss: torch.compile(loss, dynamic=False, backend=backend)
+    )
+    found = {}
+    for mode in ("eager", "compile"):
+        with seeded(0):
+            module = Players()
+        made = Engine(module, module.updates(), Training(precision="fp32", ema=0.0), "fp32", mode)
+        made.prepare(2)
+        batch = Batch(torch.rand(2, 3, 8, 8), torch.zeros(2, 1, 8, 8))
+        towards = WeightGradients()
+        with monkeypatch.context() as patched:
+            # Around the backward alone: nothing is compiled inside such a mode.
+            patched.setattr(torch.Tensor, "backward", towards.around(torch.Tensor.backward))
+            made.step(0, batch)
+        assert all(weight.requires_grad for weight in module.parameters())
+        found[mode] = towards.found
+    # The critic's two and the generator's one.
+    assert found["eager"] == [(1, 5, 3, 3), (5, 3, 3, 3), (3, 3, 3, 3)]
+    assert found["compile"] == found["eager"]
+    assert len(graphs) == 3  # what is made, and each loss
+
+
+def test_what_players_share_inside_another_such_freezes_nothing(monkeypatch):
+    monkeypatch.setattr(compiled, "_compiled", lambda loss: loss)
+    module = Players()
+    update = Update("critic", torch.optim.SGD(module.critic.parameters(), 0.1), lambda batch: {})
+    batch = Batch(torch.rand(2, 3, 8, 8), torch.zeros(2, 1, 8, 8))
+    asked = []
+
+    def ask():
+        asked.append(module.generator.weight.requires_grad)
+
+    def shared():
+        ask()
+        batch.once("inner", ask)
+        ask()
+
+    def loss(batch):
+        ask()
+        batch.once("outer", shared)
+        ask()
+        return {}
+
+    compiled.Losses(module, [replace(update, loss=loss)]).terms(replace(update, loss=loss), batch)
+    ask()
+    assert asked == [False, True, True, True, False, True]
 
 
 @pytest.mark.slow

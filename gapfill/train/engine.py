@@ -17,6 +17,7 @@ from gapfill import ranks
 from gapfill.compute import CaptureError, aside, autocast, capture, fast_math, on
 from gapfill.errors import GapfillError, UsageError
 from gapfill.randomness import mix, seed_generators
+from gapfill.train import compiled
 from gapfill.train.average import Average
 from gapfill.train.ledger import Losses
 from gapfill.train.schedule import factor
@@ -65,10 +66,7 @@ class Engine:
         self.total = 0
         self._rates = [float(group["lr"]) for _, group in self._groups()]
         self._spans: dict[Optimizer, range] = {}
-        self._losses = {
-            update.name: _compiled(update.loss) if mode == "compile" else update.loss
-            for update in self.updates
-        }
+        self._compiled = compiled.Losses(module, self.updates) if mode == "compile" else None
         self.captures = self.device.type == "cuda" and mode != "eager"
         self._note = note or (lambda line: None)
         self._stream: Any = torch.cuda.Stream(self.device) if self.captures else None
@@ -158,7 +156,7 @@ class Engine:
         """One optimiser step down one loss; returns the terms, detached."""
         weights = update.weights
         with autocast(self.device, self.precision):
-            terms = self._losses[update.name](batch)
+            terms = self._terms(update, batch)
         loss = sum(term for name, term in terms.items() if not name.startswith(REPORTED))
         if not isinstance(loss, Tensor):
             raise GapfillError(f"the update '{update.name}' gave no loss term.")
@@ -169,6 +167,11 @@ class Engine:
             nn.utils.clip_grad_norm_(weights, self.settings.clip)
         update.optimizer.step()
         return {name: term.detach() for name, term in terms.items()} | {"loss": loss.detach()}
+
+    def _terms(self, update: Update, batch: Batch) -> dict[str, Tensor]:
+        if self._compiled is None:
+            return update.loss(batch)
+        return self._compiled.terms(update, batch)
 
     def _replay(self, active: Sequence[Update], batch: Batch) -> Losses:
         """The step as a graph; its first times are calls, after which it is captured."""
@@ -245,7 +248,3 @@ def _obstacle(device: torch.device, updates: Sequence[Update]) -> str:
         if "capturable" not in optimizer.defaults:
             return f"{type(optimizer).__name__} cannot be captured in a CUDA graph"
     return ""
-
-
-def _compiled(loss: Callable[[Batch], Any]) -> Callable[[Batch], Any]:
-    return torch.compile(loss, dynamic=False)
