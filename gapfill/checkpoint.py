@@ -182,8 +182,8 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
     """Write a checkpoint: tensors and plain values, nothing that needs code to load."""
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
-    data = buffer.getbuffer()
-    write_atomic(path, _MAGIC, hashlib.sha256(data).hexdigest().encode() + b"\n", data)
+    with buffer.getbuffer() as data:  # given back whatever happens: a buffer in use is not closed
+        write_atomic(path, _MAGIC, hashlib.sha256(data).hexdigest().encode() + b"\n", data)
 
 
 def load(path: Path) -> dict[str, Any]:
