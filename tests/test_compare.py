@@ -389,7 +389,7 @@ def test_the_comparison_of_minutes_alone_has_settings_of_its_own(words, own, tmp
         ("cnn:width", "cnn: settings are said as cnn:NAME=VALUE; got 'width'."),
         ("cnn:width=3,lr", "cnn wants NAME=VALUE, such as width=32; got 'lr'."),
         ("telea:steps=3", "telea: unknown setting 'steps'. Known: radius"),
-        ("unet@center:lr=1", "unet@center is trained already: it takes no settings (lr=1)."),
+        ("unet@any:lr=1", "unet@any is trained already: it takes no settings (lr=1)."),
         ("cnn:mask=foo", "unknown mask kind 'foo'"),
         ("nope:lr=1", "unknown model 'nope'. "),
     ],

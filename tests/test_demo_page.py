@@ -26,7 +26,7 @@ def address(tmp_path):
     """A running demo, ended as a system ends programs."""
     command = [sys.executable, "-m", "gapfill", "demo", "--no-browser", "--models"]
     running = subprocess.Popen(
-        [*command, "telea", "unet@center"],
+        [*command, "telea", "unet@any"],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "TMPDIR": str(tmp_path)},
@@ -93,7 +93,7 @@ def test_a_hole_is_painted_filled_compared_and_saved(address, tmp_path):
         page.locator("#fill").click()
         fills = page.locator("#fills .caption-label")
         expect(fills).to_have_count(2)
-        expect(fills.first).to_contain_text("unet@center")
+        expect(fills.first).to_contain_text("unet@any")
         expect(message).to_contain_text("400×300 pixels")
         fills.nth(1).click()
         expect(page.locator("#slider label").first).to_contain_text("telea")
