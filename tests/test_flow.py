@@ -173,15 +173,6 @@ def test_the_second_stage_learns_from_the_mean_that_filling_uses():
     assert torch.equal(trained, model.centre(one.known, one.mask))
 
 
-def test_flow_looks_more_often_at_early_times():
-    torch.manual_seed(0)
-    times = small("flow").times(4000, torch.device("cpu"))
-    assert 0 <= times.min() < times.max() < 1
-    # Of density 2 (1 - t): 7/16 of them in the first quarter, within five standard deviations.
-    assert (times < 0.25).float().mean().item() == pytest.approx(7 / 16, abs=0.04)
-    assert (times < 0.5).float().mean().item() == pytest.approx(3 / 4, abs=0.035)
-
-
 @pytest.mark.skipif(not sees("alexnet"), reason="alexnet's weights are not on this machine")
 def test_what_flow_looks_at_is_the_pasted_guess(monkeypatch):
     model = small("flow", perceptual=3.0)

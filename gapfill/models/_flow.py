@@ -65,10 +65,6 @@ class HoleFlow(Lifelike):
         linear = centre + keep * (z - centre)
         return linear + scale * self.flow(self.seen(linear, known, mask, centre), time).float()
 
-    def times(self, count: int, device: torch.device) -> Tensor:
-        """The times [N] at which a step of training looks."""
-        return LATEST * torch.rand(count, device=device)
-
     def judged(self, batch: Batch, end: Tensor) -> Terms:
         """More terms, of a guess at the end of the line; none."""
         del batch, end
@@ -77,7 +73,7 @@ class HoleFlow(Lifelike):
     def flow_loss(self, batch: Batch) -> Terms:
         """The squared error of the velocity in the hole, at a time of its own for each picture."""
         image, centre = batch.image, self.centre(batch.known, batch.mask)
-        time = self.times(len(image), image.device)
+        time = LATEST * torch.rand(len(image), device=image.device)
         left = 1 - time[:, None, None, None]
         start = centre + self.noise * torch.randn_like(image)
         z = left * start + (1 - left) * image

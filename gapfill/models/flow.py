@@ -11,7 +11,7 @@ from torch import Tensor
 from gapfill import nets
 from gapfill.about import About
 from gapfill.config import Range
-from gapfill.models._flow import LATEST, HoleFlow
+from gapfill.models._flow import HoleFlow
 from gapfill.models._perceptual import Perceptive
 from gapfill.optim import optimizer
 from gapfill.registry import register
@@ -71,10 +71,6 @@ class Flow(Perceptive, HoleFlow):
         """Mid-grey: pure noise is where the lines start."""
         del mask
         return torch.zeros_like(known)
-
-    def times(self, count: int, device: torch.device) -> Tensor:
-        """More of them near the start, where what a fill shows is decided: density 2 (1 - t)."""
-        return LATEST * (1 - torch.rand(count, device=device).sqrt())
 
     def judged(self, batch: Batch, end: Tensor) -> Terms:
         """LPIPS of the guesses, pasted, if it has a weight."""
