@@ -2,7 +2,8 @@
 
 `weights/NAME/TAG/` is a saved model, in half precision, with a card beside it: what it is, which
 command made it, of which data and under which terms, what it reaches and where it fails. A tag says
-the masks that it was trained under: `any`, or a kind of mask such as `center`.
+the masks that it was trained under, `any` or a kind of mask such as `center`, or `small` for few
+weights that fill any hole.
 """
 
 from __future__ import annotations
