@@ -71,7 +71,7 @@ def _own(plan: Plan, entry: Contestant) -> list[str]:
     if entry.recipe is None:
         return []
     common = Recipe("", mask=plan.mask, batch_size=plan.batch_size, train=plan.training)
-    return [*differences(entry.recipe, common), *([entry.short] if entry.short else [])]
+    return [entry.short] if entry.short else differences(entry.recipe, common)
 
 
 def _facts(plan: Plan, entry: Contestant, model: Inpainter, bench: Bench) -> dict[str, Any]:
