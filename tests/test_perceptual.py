@@ -110,6 +110,27 @@ def test_the_distance_is_that_of_the_published_class(name, lpips_name):
 
 
 @needs_alexnet
+def test_two_samples_are_rewarded_for_their_distance():
+    def look(pictures):
+        return [pictures + 2, pictures.mean((2, 3), keepdim=True) + 1]
+
+    heads = [torch.tensor([1.0, 0.5, 2.0]), torch.tensor([0.0, 1.0, 3.0])]
+    one, other, image = torch.rand(3, 2, 3, 4, 4).requires_grad_()
+
+    def distance(a, b):
+        return losses.perceptual(look, heads, a, b)
+
+    apart = distance(one, other)
+    for spread in (0.0, 0.5, 1.0):
+        found = losses.perceptual_score(look, heads, one, other, image, spread)
+        expected = (distance(one, image) + distance(other, image) - spread * apart) / 2
+        torch.testing.assert_close(found, expected)
+    towards = torch.autograd.grad(found, (one, other, image), allow_unused=True)
+    assert towards[0].abs().sum() > 0
+    assert towards[1].abs().sum() > 0
+    assert towards[2] is None
+
+
 def test_under_autocast_the_gradient_keeps_its_direction():
     made, image = smooth(4).requires_grad_(), smooth(4, seed=1)
     slopes = []

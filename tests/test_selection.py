@@ -53,7 +53,7 @@ def looks(model):
 
 def test_adversarial_models_and_flows_and_no_others_are_chosen_by_lpips():
     paper = {"gan", "dcgan", "lsgan", "wgan_gp", "context_encoder", "glcic", "gfc"}
-    assert set(lifelike()) == paper | {"flow", "gated", "lama", "pix2pix", "pmrf", "r3gan"}
+    assert set(lifelike()) == paper | {"flow", "gated", "lama", "pix2pix", "pmrf", "r3gan", "rcgan"}
 
 
 def test_the_lower_lpips_is_chosen_whatever_the_other_scores_say():

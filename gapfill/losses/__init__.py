@@ -21,7 +21,7 @@ from gapfill.losses.adversarial import (
     told_apart,
     with_slope,
 )
-from gapfill.losses.perceptual import features, matching, perceptual, style
+from gapfill.losses.perceptual import features, matching, perceptual, perceptual_score, style
 from gapfill.losses.pixels import gradient, l1, l2, masked_mean
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "masked_mean",
     "matching",
     "perceptual",
+    "perceptual_score",
     "real",
     "saturating",
     "score",

@@ -33,11 +33,47 @@ def perceptual(look: Look, heads: Sequence[Tensor], filled: Tensor, image: Tenso
         filled: made pictures.
         image: the true ones, through which no gradient goes.
     """
+    return _apart(_seen(look, filled), _true(look, image), heads)
+
+
+def perceptual_score(
+    look: Look, heads: Sequence[Tensor], one: Tensor, other: Tensor, image: Tensor, spread: float
+) -> Tensor:
+    """LPIPS of two samples from the true pictures, less a share of LPIPS between the two; halved.
+
+    With a `spread` of 1 it judges the mean of the samples' features alone, however far apart they
+    are; with 0 it is least where the samples are the same. Source: the energy score (Gneiting and
+    Raftery 2007) of squared distances, by two samples.
+
+    Args:
+        look: the frozen network.
+        heads: the weight of each channel of each of its maps, [C].
+        one: a fill of each picture, [N, 3, H, W] in [-1, 1].
+        other: another fill of each.
+        image: the true pictures, through which no gradient goes.
+        spread: weight of the samples' distance from each other.
+    """
+    both = [each.chunk(2) for each in _seen(look, torch.cat([one, other]))]
+    true = _true(look, image)
+    first, second = ([pair[which] for pair in both] for which in (0, 1))
+    from_true = _apart(first, true, heads) + _apart(second, true, heads)
+    return (from_true - spread * _apart(first, second, heads)) / 2
+
+
+def _seen(look: Look, pictures: Tensor) -> list[Tensor]:
+    return [_directions(each) for each in look(pictures)]
+
+
+def _true(look: Look, image: Tensor) -> list[Tensor]:
     with torch.no_grad():
-        true = [_directions(each) for each in look(image)]
-    distance = torch.zeros((), device=filled.device)
-    for made, one, head in zip(look(filled), true, heads, strict=True):
-        error = (_directions(made) - one).square() * head[:, None, None]
+        return _seen(look, image)
+
+
+def _apart(some: Sequence[Tensor], others: Sequence[Tensor], heads: Sequence[Tensor]) -> Tensor:
+    """The weighted squared distance of a place's features, the mean over places, all maps added."""
+    distance = torch.zeros((), device=some[0].device)
+    for one, other, head in zip(some, others, heads, strict=True):
+        error = (one - other).square() * head[:, None, None]
         distance = distance + error.sum(1).mean()
     return distance
 

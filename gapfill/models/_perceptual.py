@@ -47,6 +47,10 @@ class Eye:
         """LPIPS between made and true pictures, the mean over them."""
         return losses.perceptual(self.maps, self.heads, made, image)
 
+    def score(self, one: Tensor, other: Tensor, image: Tensor, spread: float) -> Tensor:
+        """LPIPS of two made pictures from the true ones, less a share of that between them."""
+        return losses.perceptual_score(self.maps, self.heads, one, other, image, spread)
+
 
 @cache
 def eye(name: str, device: torch.device) -> Eye:
