@@ -43,7 +43,10 @@ class Parser(argparse.ArgumentParser):
         options, unknown = self.parse_known_args(args, namespace)
         if unknown:
             complaining = getattr(options, "parser", self)
-            complaining.error(f"unrecognized arguments: {' '.join(unknown)}")
+            message = f"unrecognized arguments: {' '.join(unknown)}"
+            if hasattr(options, "set") and any(word[:1] != "-" and "=" in word for word in unknown):
+                message += ". Each setting needs a --set of its own"
+            complaining.error(message)
         return options
 
     def error(self, message: str) -> NoReturn:

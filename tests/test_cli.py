@@ -374,6 +374,10 @@ def test_cuda_where_there_is_none_is_one_line(capsys, folder, photo, tmp_path):
             ("fit", "cnn", "--out", "r", "--step", "3"),
             "gapfill fit: unrecognized arguments: --step 3. See gapfill fit --help.",
         ),
+        (
+            ("fit", "cnn", "--out", "r", "--set", "width=8", "lr=1e-4"),
+            "arguments: lr=1e-4. Each setting needs a --set of its own. See gapfill fit --help.",
+        ),
         (("--steps", "3", "list"), "gapfill: "),
         (("fit", "cnn", "--out", "r", "--steps", "many"), "invalid int value: 'many'"),
         (("fit", "cnn", "--out", "r", "--steps", "1", "--epochs", "2"), "not allowed with"),
