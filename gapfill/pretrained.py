@@ -8,6 +8,8 @@ weights that fill any hole.
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from gapfill.config import nearest
@@ -29,6 +31,48 @@ def tags(name: str) -> tuple[str, ...]:
 def names() -> list[str]:
     """The models that have weights, sorted."""
     return sorted({path.parents[1].name for path in FOLDER.glob("*/*/config.json")})
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What is known of weights without loading them.
+
+    Attributes:
+        name: the model.
+        tag: which of its weights.
+        size: side of the pictures that they were trained on.
+        mask: the kinds of masks that they were trained under.
+        steps: of their training.
+        megabytes: of their file, 1 MB = 10^6 bytes.
+        data: the pictures that they were trained on, and the terms.
+    """
+
+    name: str
+    tag: str
+    size: int
+    mask: str
+    steps: int
+    megabytes: float
+    data: str
+
+
+def weights_of(name: str) -> list[Weights]:
+    """The weights that there are of a model, the most general first."""
+    return [_read(name, tag) for tag in tags(name)]
+
+
+def _read(name: str, tag: str) -> Weights:
+    folder = FOLDER / name / tag
+    about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return Weights(
+        name,
+        tag,
+        size=about["config"]["size"],
+        mask=about["run"]["mask"],
+        steps=about["training"]["steps"],
+        megabytes=(folder / "model.safetensors").stat().st_size / 1e6,
+        data=about.get("data", ""),
+    )
 
 
 def folder_of(name: str, tag: bool | str = True) -> Path:

@@ -1,6 +1,7 @@
 """Weights that come with the package: found by name, whole, and described."""
 
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -76,6 +77,22 @@ def test_a_comparison_takes_them_by_name_and_tag(shelf):
     found, _ = contestants(["cnn@pretrained", "cnn@center"], 32)
     assert [each.label for each in found] == ["cnn@pretrained", "cnn@center"]
     assert [each.folder for each in found] == [shelf / "cnn" / "any", shelf / "cnn" / "center"]
+
+
+def test_the_list_names_each_of_them_and_what_it_learnt_from(shelf, capsys):
+    assert main(["list", "--pretrained"]) == 0
+    shown = capsys.readouterr()
+    rows = [line.split() for line in shown.out.splitlines()]
+    assert [row[0] for row in rows] == ["weights", "cnn@any", "cnn@center"]
+    assert rows[1][1:4] == ["32", "rect", "3"]
+    assert "gapfill card" in shown.err
+    assert main(["list", "gan", "--pretrained"]) == 0
+    assert not capsys.readouterr().out
+    assert main(["list", "--pretrained", "--json", "-"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    size = (shelf / "cnn" / "any" / "model.safetensors").stat().st_size
+    assert [each["tag"] for each in found] == ["any", "center"]
+    assert found[0]["megabytes"] == size / 1e6
 
 
 def test_the_card_is_shown(shelf, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from dataclasses import asdict
 
 from gapfill import console
 from gapfill.about import GROUPS
@@ -24,7 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--no-training", action="store_true", help="that need not see pictures first"
     )
     parser.add_argument(
-        "--pretrained", action="store_true", help="that have weights in the package"
+        "--pretrained", action="store_true", help="the weights in the package, of such models"
     )
     parser.add_argument("--holes", choices=("any", "square"), help="that are built for such holes")
     parser.add_argument("--json", metavar="FILE", help="write the list there, - for stdout")
@@ -33,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Show the models that match, and name those that cannot be had."""
-    from gapfill import registry
+    from gapfill import pretrained, registry
     from gapfill.commands import listing
 
     found, broken = listing.gather(registry.list_models(options.pattern, options.pretrained))
@@ -45,6 +46,14 @@ def run(options: argparse.Namespace) -> None:
         and not (one.needs_training and options.no_training)
         and options.holes in (None, one.about.holes)
     ]
+    if options.pretrained:
+        weights = [each for one in found for each in pretrained.weights_of(one.name)]
+        if options.json:
+            console.write_json(options.json, [asdict(each) for each in weights])
+        elif weights:
+            console.show(listing.weights_table(weights))
+            console.say("gapfill card NAME@TAG: what they reach, where they fail, their terms")
+        return
     if options.json:
         rows = [one.as_json() for one in found]
         console.write_json(

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -144,6 +145,16 @@ def table(found: Sequence[Facts], width: int = _WIDTH) -> str:
     return aligned(columns, left=(0, 1, 3, 4, 5, 6))
 
 
+def weights_table(found: Sequence[pretrained.Weights]) -> str:
+    """Weights in the package as lines of text."""
+    rows = [("weights", "size", "trained under", "steps", "MB")]
+    rows += [
+        (f"{one.name}@{one.tag}", str(one.size), one.mask, f"{one.steps:,}", f"{one.megabytes:.1f}")
+        for one in found
+    ]
+    return aligned([list(column) for column in zip(*rows, strict=True)], left=(0, 2))
+
+
 def markdown(found: Sequence[Facts]) -> str:
     """The models as the text of docs/models.md, a section for each group."""
     parts = [_HEAD, _overview(found), _weights()]
@@ -237,12 +248,21 @@ def _section(one: Facts) -> str:
 
 def _weights() -> str:
     """What docs/models.md says of the weights in the package."""
-    lines = ["## Weights in the package", ""]
-    lines += ["`gapfill card NAME` shows what stands with them.", ""]
-    for name in pretrained.names():
-        for tag in pretrained.tags(name):
-            where = f"../gapfill/weights/{name}/{tag}/card.md"
-            lines.append(f"- [`{name}@{tag}`]({where}): `create({name!r}, pretrained={tag!r})`")
+    lines = [
+        "## Weights in the package",
+        "",
+        "`create('unet', pretrained='small')` makes a model with them, and on the command line",
+        "`unet@small` names them. `gapfill card unet@small` shows their card, as links here do.",
+        "All are for non-commercial research, as the pictures are that they learnt from.",
+        "",
+        "| weights | size | trained under | steps | MB |",
+        "|---|---|---|---|---|",
+    ]
+    for one in chain.from_iterable(map(pretrained.weights_of, pretrained.names())):
+        card = f"../gapfill/weights/{one.name}/{one.tag}/card.md"
+        named = f"[`{one.name}@{one.tag}`]({card})"
+        cells = (named, one.size, f"`{one.mask}`", f"{one.steps:,}", f"{one.megabytes:.1f}")
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join([*lines, ""])
 
 
