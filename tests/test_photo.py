@@ -278,6 +278,27 @@ def test_the_same_photo_is_filled_the_same_again(saved, photo, mask, out):
     assert out.read_bytes() == first
 
 
+def test_several_samples_are_those_of_as_many_seeds(photo, mask, tmp_path, out):
+    model = gapfill.create("rcgan", size=32, width=4, critic_width=4, perceptual=0)
+    model.trained = True
+    model.save(tmp_path / "model")
+    name = str(tmp_path / "model")
+    fill_file(name, photo, mask, out, device="cpu", seed=3, samples=3)
+    assert sorted(path.name for path in out.parent.iterdir()) == [
+        f"filled-{seed}.png" for seed in (3, 4, 5)
+    ]
+    fill_file(name, photo, mask, out, device="cpu", seed=5)
+    fills = [read(out.with_name(f"filled-{seed}.png")) for seed in (3, 5)]
+    assert not np.array_equal(*fills)
+    assert np.array_equal(fills[1], read(out))
+
+
+def test_several_samples_want_a_model_that_has_them(saved, photo, mask, out):
+    assert message(saved, photo, mask, out, samples=2).startswith("cnn has one fill of a hole;")
+    assert message(saved, photo, mask, out, samples=0) == "--samples must be at least 1; got 0."
+    assert not out.parent.exists()
+
+
 def test_fill_file_shows_the_model_the_upright_photo(probe, photo, mask, out):
     fill_file("probe", photo, mask, out, device="cpu", grain=False)
     assert redness(*tensors(read(out), odd_hole())) > 0.85

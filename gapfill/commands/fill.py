@@ -51,6 +51,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="names the noise of a stochastic model")
     parser.add_argument(
+        "--samples",
+        type=int,
+        default=1,
+        metavar="N",
+        help="so many fills of a stochastic model, each into a file with its seed in the name",
+    )
+    parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:INDEX or mps, untested"
     )
     parser.add_argument(
@@ -95,12 +102,14 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _fill_file(options: argparse.Namespace, photo: Path, how: dict[str, Any]) -> None:
-    from gapfill.fill.photo import fill_file
+    from gapfill.fill.photo import files_of, fill_file
 
     if options.format:
         raise UsageError("--format is for folders: the ending of --out says the format of one.")
-    lost = fill_file(options.model, photo, out=Path(options.out), **how)
-    console.say(f"wrote {options.out}", options.quiet)
+    out, samples = Path(options.out), options.samples
+    lost = fill_file(options.model, photo, out=out, samples=samples, **how)
+    names = " ".join(map(str, files_of(out, options.seed, samples)))
+    console.say(f"wrote {names}", options.quiet)
     if lost:
         console.say(f"not kept: {'; '.join(lost)}", options.quiet)
 
@@ -108,6 +117,8 @@ def _fill_file(options: argparse.Namespace, photo: Path, how: dict[str, Any]) ->
 def _fill_folder(options: argparse.Namespace, photos: Path, how: dict[str, Any]) -> None:
     from gapfill.fill.folder import fill_folder
 
+    if options.samples != 1:
+        raise UsageError("--samples is for one photo, not for a folder.")
     out, ending = Path(options.out), f".{options.format}" if options.format else None
     found = fill_folder(
         options.model, photos, out=out, ending=ending, quiet=options.quiet, say=console.say, **how

@@ -57,6 +57,7 @@ def fill_file(
     context: str = "auto",
     grain: bool = True,
     quality: int | None = None,
+    samples: int = 1,
 ) -> list[str]:
     """Fill what `mask` marks in `photo` and write the result.
 
@@ -76,23 +77,47 @@ def fill_file(
         context: how much around each hole the model sees (`gapfill.fill.context.look`).
         grain: give enlarged fills the grain of their surroundings.
         quality: 1 to 100, of JPEG and WebP.
+        samples: how many fills of a stochastic model, each into a file of its own (`files_of`).
 
     Returns:
         What could not be kept, in words.
 
     Raises:
-        UsageError: sizes that do not match, an empty mask, one the wrong way round.
+        UsageError: sizes that do not match, an empty mask, one the wrong way round; several
+            samples of a model that has one.
         GapfillError: a file that cannot be read or written.
     """
     check_ending(out, "--out")
-    photo, out = expand(photo), expand(out)
-    checkpoint.check_file(out)
+    photo, outs = expand(photo), files_of(expand(out), seed, samples)
+    for each in outs:
+        checkpoint.check_file(each)
     filler = open_model(model).to(ranks.resolve(device))
+    if samples > 1 and not filler.stochastic:
+        raise UsageError(
+            f"{filler.name} has one fill of a hole; --samples is for models with noise in them, "
+            "which `gapfill list --stochastic` names."
+        )
     read = read_photo(photo)
     hole = read_hole(read, photo, mask, marking or Marking())
-    picture = read.picture().clone()
-    paint(filler, picture, hole, seed, context, grain)
-    return write(read, picture, hole, out, quality, uncover=mask == ALPHA)
+    lost = []
+    for number, each in enumerate(outs):
+        picture = read.picture().clone()
+        paint(filler, picture, hole, seed + number, context, grain)
+        lost = write(read, picture, hole, each, quality, uncover=mask == ALPHA)
+    return lost
+
+
+def files_of(out: Path, seed: int, samples: int) -> list[Path]:
+    """The files that so many fills go to: `out`, or one for each seed.
+
+    >>> [path.name for path in files_of(Path("filled.png"), 4, 2)]
+    ['filled-4.png', 'filled-5.png']
+    """
+    if samples < 1:
+        raise UsageError(f"--samples must be at least 1; got {samples}.")
+    if samples == 1:
+        return [out]
+    return [out.with_stem(f"{out.stem}-{number}") for number in range(seed, seed + samples)]
 
 
 def check_ending(out: Path, what: str) -> None:
