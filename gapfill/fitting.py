@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +19,7 @@ from gapfill.data.items import pictures_of
 from gapfill.data.seen import Seen
 from gapfill.data.stream import Replay, Source, Stream, open_source
 from gapfill.errors import UsageError
+from gapfill.origin import Origin
 from gapfill.randomness import mix, seeded
 from gapfill.reading.regular import expand
 from gapfill.train import Trainer, Training
@@ -69,7 +71,7 @@ def fit(
                 "Call .float() first."
             )
         with Signals() as signals:  # before a loader's workers begin, which inherit what is done
-            _optimise(model, loader, settings, mask, val, folder, quiet, hooks, signals)
+            _optimise(model, loader, settings, mask, val, folder, quiet, data, hooks, signals)
     model.training_data = data
     if folder is not None and ranks.rank() == 0:
         model.save(folder / "model", data, overwrite=True)
@@ -129,6 +131,7 @@ def _optimise(
     val: Any,
     folder: Path | None,
     quiet: bool,
+    data: str,
     hooks: Hooks,
     signals: Signals,
 ) -> None:
@@ -163,6 +166,11 @@ def _optimise(
         if hooks.look is not None and watcher is not None:
             hooks.look(Look(step, scores, best, watcher.samples))
 
+    before, new, began = model.trained, model.new_critics, model.loaded_from
+    earlier, initial = model.training_pictures, identity["initial_weights"]
+    seen = Seen.after(earlier or (Seen.unknown() if before else None), source)
+    if earlier and folder and (folder, initial) == (model.begun or ())[:2]:
+        seen = replace(seen, trainings=earlier.trainings)  # that folder's run, which goes on
     trainer = Trainer(
         model,
         model.updates(),
@@ -178,13 +186,9 @@ def _optimise(
         title=model.name,
         quiet=quiet,
         critics=model.critics,
+        on_begin=partial(Origin(seen, data, began).save, run=initial),
     )
     _say_what_is_new(model, trainer, folder)
-    before, new, origin = model.trained, model.new_critics, model.loaded_from
-    earlier = model.training_pictures or (Seen.unknown() if before else None)
-    seen = Seen.after(earlier, source)
-    if earlier and folder and (folder, identity["initial_weights"]) == (model.begun or ())[:2]:
-        seen = replace(seen, trainings=earlier.trainings)  # that folder's run, which goes on
     try:
         steps = trainer.run(signals)
     except BaseException as error:
@@ -197,13 +201,13 @@ def _optimise(
         raise
     finally:
         model.new_critics = () if trainer.begun else new
-        model.loaded_from = origin
+        model.loaded_from = began
         if trainer.begun:  # whatever ended it, these are that run's weights
             ends = checkpoint.digest(model.state_dict())
             model.training_run = identity
-            model.began_with = origin
+            model.began_with = began
             model.training_pictures = seen
-            model.begun = folder, identity["initial_weights"], ends
+            model.begun = folder, initial, ends
     model.trained = True
     model.history = trainer.history
     images = steps * trainer.batch_size

@@ -16,6 +16,7 @@ from gapfill.config import build, plain
 from gapfill.data.seen import Seen
 from gapfill.errors import GapfillError, UsageError
 from gapfill.inpainter import Inpainter
+from gapfill.origin import Origin
 from gapfill.randomness import seeded
 from gapfill.train.kept import Which, kept_weights
 
@@ -70,11 +71,13 @@ def read_run(folder: Path, which: Which) -> Found:
     kept = kept_weights(folder, which)
     wanted, step = dict(kept.plan.wanted), kept.state.step
     run = wanted | {"weights": f"{which}, at step {step}"}
+    origin = Origin.load(folder, wanted.get("initial_weights", ""))
     about = {"model": wanted.get("model"), "config": wanted.get("config"), "run": run}
-    card = to_card(about | {"training": kept.cost}, str(folder / "plan.json"))
+    about |= {"training": kept.cost, "data": origin.data, "began": origin.began}
+    card = to_card(about, str(folder / "plan.json"))
     title = f"{folder.resolve().name}, {which} at step {step:,}"
     digest = checkpoint.digest(kept.weights)
-    return Found(card, kept.weights, Seen.unknown(), str(folder / "plan.json"), title, digest)
+    return Found(card, kept.weights, origin.seen, str(folder / "plan.json"), title, digest)
 
 
 def made(found: Found, cls: type[Inpainter]) -> Inpainter:

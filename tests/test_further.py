@@ -103,6 +103,34 @@ def test_what_a_run_has_kept_is_loaded_finished_or_not(given, tmp_path):
     assert "has no checkpoint yet" in message(gapfill.load, cut, which="last")
 
 
+def test_a_cut_run_says_where_its_weights_come_from(given, tmp_path):
+    model = gapfill.load(given, lr=1e-4)
+    earlier = model.training_pictures
+    cut = killed(3, model, tmp_path / "cut", data="drawn, free for all", ema=0.0)
+    last = gapfill.load(cut, which="last")
+    assert last.training_data == "drawn, free for all"
+    assert last.began_with["name"] == "given"
+    seen = last.training_pictures
+    assert (seen.trainings, seen.others) == (2, False)
+    assert seen.among(testing.pictures(last, 8)).all()
+    assert set(earlier.pictures.tolist()) <= set(seen.pictures.tolist())
+    last.save(tmp_path / "kept")
+    assert gapfill.load(tmp_path / "kept").loaded_from["data"] == "drawn, free for all"
+    (cut / "origin.json").unlink()
+    (cut / "seen.safetensors").unlink()
+    old = gapfill.load(cut, which="last")
+    assert (old.training_data, old.training_pictures.others) == ("", True)
+
+
+def test_another_run_leaves_the_origin_in_the_folder_alone(given, tmp_path):
+    cut = killed(3, gapfill.load(given), tmp_path / "cut", data="ours")
+    stream = Stream(testing.pictures(gapfill.load(given), 8), 4)
+    assert "other settings" in message(
+        gapfill.create("cnn", **SMALL).fit, stream, steps=9, out=cut, data="theirs", quiet=True
+    )
+    assert gapfill.load(cut, which="last").training_data == "ours"
+
+
 @pytest.fixture
 def run(tmp_path):
     """`gapfill fit` on a few pictures of its own; returns the exit code."""

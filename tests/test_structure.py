@@ -19,7 +19,7 @@ FLOORS = [
     {"trunks", "pretrained"},
     {"console", "masks", "nets", "losses", "metrics", "optim"},
     {"data", "train", "loggers"},
-    {"watcher", "card", "summary"},
+    {"watcher", "card", "summary", "origin"},
     {"fitting", "hub"},
     {"inpainter"},
     {"saved"},

@@ -58,6 +58,7 @@ class Trainer:
         note: takes lines for the user.
         critics: names of the module's modules that only judge: the last ones are the result, and
             not their average.
+        on_begin: takes the folder, once it is this run's, new or resumed; on rank 0 alone.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Trainer:
         quiet: bool = False,
         note: Callable[[str], None] | None = None,
         critics: Collection[str] = (),
+        on_begin: Callable[[Path], object] | None = None,
     ) -> None:
         self.module = module
         self.batches = batches
@@ -97,6 +99,7 @@ class Trainer:
         self._watch = watch if settings.watch else None
         self._on_log = on_log if ranks.rank() == 0 else None
         self._on_look = on_look
+        self._on_begin = on_begin
         self._done = 0
         self._best = -math.inf
         self._best_weights: Mapping[str, Tensor] | None = None
@@ -129,6 +132,8 @@ class Trainer:
             with signals.hasty():
                 total, looks = self._decide()
             self._resume()
+            if self._folder is not None and self._on_begin is not None:
+                self._on_begin(self._folder.path)
             self.begun = True
             if self._skip is not None and 0 < self._done < total:
                 self._catch_up(self._skip, signals)
