@@ -448,7 +448,9 @@ class Inpainter(nn.Module, ABC):
         """Take over weights, as any module does; with all of them the model counts as trained."""
         found = super().load_state_dict(state_dict, strict, assign)
         self.trained = self.trained or not found.missing_keys
-        self.training_run = self.loaded_from = None  # of which nothing is known
+        self.training_run = self.training_cost = self.training_pictures = None
+        self.loaded_from = self.began_with = None  # of the new ones nothing is known
+        self.training_data = ""
         if not found.missing_keys:
             self.new_critics = ()
         return found

@@ -391,6 +391,15 @@ def test_weights_that_are_loaded_make_a_model_trained(cnn):
     assert torch.equal(other.inpaint(pictures(), hole()), cnn.inpaint(pictures(), hole()))
 
 
+def test_weights_that_are_loaded_take_what_was_known_of_the_old_ones_away(cnn, tmp_path):
+    model = gapfill.create("cnn", size=32, width=4)
+    model.fit([pictures()], data="drawn, free for all", **TRAIN)
+    assert model.training_pictures is not None
+    model.load_state_dict(cnn.state_dict())
+    assert model.training_pictures is model.training_run is model.training_cost is None
+    assert model.training_data == ""
+
+
 def test_a_part_of_the_weights_does_not_make_a_model_trained(cnn):
     other = gapfill.create("cnn", size=32, width=4)
     state = cnn.state_dict()
