@@ -65,6 +65,7 @@ __all__ = [
 _MODULES = (
     "compare",
     "data",
+    "exporting",
     "loggers",
     "losses",
     "masks",

@@ -92,9 +92,10 @@ def read_mask(
         picture = _load(source)
     width, height = picture.size
     if size is not None and (width, height) != tuple(size):
+        lying = (height, width) == tuple(size)
         raise UsageError(
-            f"mask is {width}×{height} but the photo is {size[0]}×{size[1]} "
-            f"(after EXIF rotation). {cure}"
+            f"mask is {width}×{height} but the photo is {size[0]}×{size[1]} (after EXIF rotation). "
+            f"{'The mask lies on its side: turn it as the photo is shown.' if lying else cure}"
         )
     try:
         missing = marked(picture)

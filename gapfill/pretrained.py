@@ -24,6 +24,8 @@ GENERAL = "any"
 
 def tags(name: str) -> tuple[str, ...]:
     """The weights that there are of a model, the most general first; none, if there are none."""
+    if name not in names():  # which may be any word that a user wrote
+        return ()
     found = [path.parent.name for path in FOLDER.glob(f"{name}/*/config.json")]
     return tuple(sorted(found, key=lambda tag: (tag != GENERAL, tag)))
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import fnmatch
 import importlib
+import os
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -81,8 +82,28 @@ def model_class(name: str) -> type[Inpainter]:
     if found:
         return _import(found[0])
     if name not in _classes:
-        raise UsageError(f"unknown model '{name}'. {nearest(name, list_models())}")
+        raise unknown(name)
     return _classes[name]
+
+
+def unknown(word: str, more: Iterable[str] = ()) -> UsageError:
+    """What is wrong with a word that names no model; `more` are words that could be meant too."""
+    names, shown = list_models(), shortened(word)
+    name, at, tag = word.partition("@")
+    if at and name in names:
+        return UsageError(
+            f"'{shown}' names weights and no model: gapfill.create('{name}', pretrained='{tag}'), "
+            f"or gapfill fit {name} --from {shown}."
+        )
+    name, colon, said = word.partition(":")
+    if colon and name in names:
+        return UsageError(
+            f"'{shown}': settings behind a colon are for comparisons; elsewhere the model is "
+            f"'{name}', and gapfill fit takes --set {said}."
+        )
+    if "/" in word or os.sep in word:
+        return UsageError(f"there is nothing at {shown}, and no model has this name.")
+    return UsageError(f"unknown model '{shown}'. {nearest(word, [*names, *more])}")
 
 
 def everywhere(name: str) -> bool:
@@ -220,10 +241,12 @@ def open_model(word: str) -> Inpainter:
     if weights.GENERAL in weights.tags(word):
         return create(word, pretrained=weights.GENERAL)
     if word not in names:
-        raise UsageError(f"unknown model '{shortened(word)}'. {nearest(word, names)}")
+        raise unknown(word)
+    tags = [f"{word}@{tag}" for tag in weights.tags(word)]
+    ready = f" Or give weights that come with gapfill: {', '.join(tags)}." if tags else ""
     raise UsageError(
         f"'{word}' has to be trained first: gapfill fit {word} --out runs/{word}, "
-        f"then give runs/{word} instead."
+        f"then give runs/{word} instead.{ready}"
     )
 
 

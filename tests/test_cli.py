@@ -346,7 +346,7 @@ def test_fill_with_a_model_that_is_not_trained_says_so(capsys, photo):
     line = mistake(capsys, "fill", "cnn", "photo.png", "mask.png", "--out", "a.png")
     assert line == (
         "gapfill: 'cnn' has to be trained first: gapfill fit cnn --out runs/cnn, "
-        "then give runs/cnn instead."
+        "then give runs/cnn instead. Or give weights that come with gapfill: cnn@center."
     )
 
 
@@ -395,6 +395,15 @@ def test_cuda_where_there_is_none_is_one_line(capsys, folder, photo, tmp_path):
         (("fit", "cnn", "--out", "r", "--size", "4"), "size"),
         (("fit", "cnn", "--out", "r", "--seed", "-1"), "seed must be 0 to 9.22"),
         (("fit", "cnn", "--out", "r", "--crop", "left"), "crop is 'left'"),
+        (("fit", "unet@small", "--out", "r"), "or gapfill fit unet --from unet@small."),
+        (("fit", "dcgan:width=8", "--out", "r"), "gapfill fit takes --set width=8."),
+        (("fit", "cnn", "--out", "r", "--set", "steps=8"), "but --steps says it."),
+        (("fit", "cnn", "--out", "r", "--set", "batch_size=8"), "but --batch-size says it."),
+        (("fit", "cnn", "--out", "r", "--mask", "banana"), "inverted-file:PATH"),
+        (("card", "/nowhere/x"), "no weights of '/nowhere/x' come with gapfill."),
+        (("card", "*"), "no weights of '*' come with gapfill."),
+        (("card", ""), "no weights of '' come with gapfill."),
+        (("export", "/nowhere/x", "--out", "a.onnx"), "there is nothing at /nowhere/x, and no"),
         (("fill", "telae", "photo.png", "mask.png", "--out", "a.png"), "Did you mean 'telea'?"),
         (("fill", "telea", "photo.png", "mask.png", "--out", "a.bmp"), "--out must end in .png"),
     ],
@@ -403,6 +412,14 @@ def test_cuda_where_there_is_none_is_one_line(capsys, folder, photo, tmp_path):
 def test_a_usage_error_is_one_line_and_exits_with_2(capsys, folder, photo, words, text):
     where = ("--data", folder) if words[:1] == ("fit",) else ()
     assert text in mistake(capsys, *words, *where)
+
+
+def test_a_list_of_nothing_says_so(capsys):
+    for words in (["nothing"], ["nothing", "--pretrained"]):
+        assert cli.main(["list", *words]) == 0
+        said = capsys.readouterr()
+        assert not said.out
+        assert said.err == "no model is like this; gapfill list shows all of them\n"
 
 
 @pytest.mark.parametrize("length", [("--steps", 0), ("--epochs", 0), ("--budget", "0s")])

@@ -217,6 +217,8 @@ def test_masks_of_ones_own_are_scored_and_trained_under(images, tmp_path, capsys
     assert "the same ones in training" in capsys.readouterr().err
     assert found["cnn"].model().training_run["mask"] == top
     assert found["cnn"].under("brush").hole_psnr != found["cnn"].hole_psnr
+    assert found["cnn"].under("low").hole_psnr == found["cnn"].under(low).hole_psnr
+    assert found.figure(2, under="low").axes
     area = {mask["kind"]: mask["area"] for mask in found.results["protocol"]["masks"]}
     assert area[low] == round(64 / 1024, 4)
     text = message(

@@ -224,7 +224,7 @@ def test_the_examples_are_pictures(tmp_path):
 
 def test_without_gradio_one_line_says_how_to_get_it(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "gradio", None)
-    assert cli.main(["demo", "--no-browser"]) == 1
+    assert cli.main(["demo", "--no-browser"]) == 2
     assert capsys.readouterr().err == (
         'gapfill: the demo needs gradio: pip install "gradio>=6,<7"\n'
     )

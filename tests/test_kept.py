@@ -227,6 +227,16 @@ def test_webp_keeps_every_pixel_unless_a_quality_is_asked(tmp_path):
     assert (np.array(filled)[~HOLE] != levels(3)[~HOLE]).any()
 
 
+def test_of_an_opaque_photo_a_jpeg_loses_no_transparency(tmp_path):
+    array = levels(4)
+    array[..., -1] = 255
+    photo = save(tmp_path / "photo.png", array)
+    assert fill(photo, tmp_path / "filled.jpg")[0] == ["known pixels bit for bit"]
+    array[HOLE, -1] = 0
+    photo = save(tmp_path / "photo.png", array)
+    assert fill(photo, tmp_path / "filled.jpg", "alpha")[0] == ["known pixels bit for bit"]
+
+
 @pytest.mark.parametrize("transparent", [False, True])
 def test_a_palette_becomes_the_colours_that_it_stands_for(tmp_path, transparent):
     indexed = Image.fromarray(levels(3)).quantize(16)

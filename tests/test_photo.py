@@ -200,8 +200,8 @@ def test_a_turned_photo_and_a_mask_that_is_not_are_a_mismatch(tmp_path, out):
     photo = write(tmp_path / "photo.jpg", pixels(0, 178, 218), exif=exif)
     mask = write(tmp_path / "mask.png", odd_hole(178, 218))
     assert message("telea", photo, mask, out) == (
-        "mask is 218×178 but the photo is 178×218 (after EXIF rotation). They must match; "
-        "--resize-mask brings one of the same shape to the photo's size."
+        "mask is 218×178 but the photo is 178×218 (after EXIF rotation). The mask lies on its "
+        "side: turn it as the photo is shown."
     )
 
 
@@ -276,6 +276,24 @@ def test_the_same_photo_is_filled_the_same_again(saved, photo, mask, out):
     first = out.read_bytes()
     fill_file(saved, photo, mask, out, device="cpu")
     assert out.read_bytes() == first
+
+
+def test_neither_photo_nor_mask_is_written_over(saved, photo, mask):
+    before = photo.read_bytes(), mask.read_bytes()
+    assert message(saved, photo, mask, photo) == f"--out is {photo} itself, which would be lost."
+    assert message(saved, photo, mask, mask) == f"--out is {mask} itself, which would be lost."
+    assert (photo.read_bytes(), mask.read_bytes()) == before
+
+
+def test_a_photo_that_is_not_there_is_named_before_a_bad_name_for_the_result(saved, mask, tmp_path):
+    gone = tmp_path / "gone.jpg"
+    assert "gone.jpg" in message(saved, gone, mask, tmp_path / "x.gif", error=GapfillError)
+
+
+@pytest.mark.parametrize("word", ["/nowhere/at/all", "nowhere/at/all", "../nowhere", "*"])
+def test_a_word_that_is_no_model_is_one_line(word, photo, mask, out):
+    text = message(word, photo, mask, out)
+    assert text.startswith("there is nothing at" if "/" in word else "unknown model")
 
 
 def test_several_samples_are_those_of_as_many_seeds(photo, mask, tmp_path, out):

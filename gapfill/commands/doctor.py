@@ -6,8 +6,12 @@ import argparse
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 
 from gapfill import console
+
+_PARTS = {"export --format onnx": ("onnx", "onnxscript", "onnxruntime"), "demo": ("gradio",)}
+"""What commands need that is not installed with gapfill."""
 
 NAME, HELP = "doctor", "what this machine has and what is missing"
 
@@ -40,7 +44,8 @@ def run(options: argparse.Namespace) -> None:
     facts = evaluate.environment(device, resolve_precision("auto", device))
     facts["cuda"] = torch.version.cuda or "none"
     facts["models"] = ", ".join(registry.list_models())
-    lacking = {name: registry.model_class(name).lacking() for name in registry.built_in()}
+    lacking = {name: registry.model_class(name).lacking() for name in sorted(registry.built_in())}
+    lacking |= {f"gapfill {command}": _not_there(parts) for command, parts in _PARTS.items()}
     facts["lacking"] = "; ".join(f"{name}: {lacking[name]}" for name in lacking if lacking[name])
     facts["lacking"] = facts["lacking"] or "nothing"
     facts["cache"] = str(cache_folder())
@@ -53,6 +58,10 @@ def run(options: argparse.Namespace) -> None:
     width = max(map(len, facts))
     for key, value in facts.items():
         console.show(f"{key:<{width}}  {value}")
+
+
+def _not_there(parts: tuple[str, ...]) -> str:
+    return ", ".join(part for part in parts if find_spec(part) is None)
 
 
 def _where(find: Callable[[], tuple[object, object]]) -> str:

@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
     from gapfill.errors import UsageError
     from gapfill.randomness import mix, seeded
     from gapfill.recipe import Recipe, read_recipe
-    from gapfill.registry import open_weights
+    from gapfill.registry import model_class, open_weights
     from gapfill.train import resolve_mode
     from gapfill.train.settings import LENGTHS
 
@@ -64,7 +64,13 @@ def run(options: argparse.Namespace) -> None:
     changes = console.given(options, "mask", "batch_size")
     if options.no_flip:
         changes["flip"] = False
-    settings = {**recipe.settings, **console.parse_set(options.set)}
+    said = console.parse_set(options.set)
+    known = model_class(recipe.model).Config.__dataclass_fields__
+    for name in said:
+        if name not in known and hasattr(options, name):
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"--set {name}: it is no setting of the model, but {option} says it.")
+    settings = {**recipe.settings, **said}
     recipe = build(Recipe, vars(recipe) | changes | {"settings": settings})
     given = None
     if options.begin is not None:

@@ -46,6 +46,8 @@ def run(options: argparse.Namespace) -> None:
         and not (one.needs_training and options.no_training)
         and options.holes in (None, one.about.holes)
     ]
+    if not (found or broken) and not options.json:
+        console.say("no model is like this; gapfill list shows all of them")
     if options.pretrained:
         weights = [each for one in found for each in pretrained.weights_of(one.name)]
         if options.json:

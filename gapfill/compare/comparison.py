@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
@@ -85,16 +86,19 @@ class Comparison:
         Raises:
             UsageError: the comparison has no such kind.
         """
-        number = 0 if under is None else self._place(under)
+        number = 0 if under is None else self.masks.index(self._kind(under))
         columns = grid_columns(self.results, pictures(self.folder, self.results), number)
         return draw({heading: column[:count] for heading, column in columns})
 
-    def _place(self, kind: str) -> int:
-        """Which of the kinds of masks it is, from 0."""
+    def _kind(self, said: str) -> str:
+        """The kind of masks that is meant; of masks that were given, the name without digest."""
         known = self.masks
-        if kind not in known:
-            raise UsageError(f"nothing was scored under '{kind}'. {nearest(kind, list(known))}")
-        return known.index(kind)
+        named = [kind for kind in known if re.sub(":[0-9a-f]{8}$", "", kind) == said]
+        if said in known:
+            return said
+        if len(named) == 1:
+            return named[0]
+        raise UsageError(f"nothing was scored under '{said}'. {nearest(said, list(known))}")
 
     def _repr_html_(self) -> str:
         """The scores as tables, one for each kind of masks, and where the whole report is."""
@@ -129,8 +133,7 @@ class Row:
         Raises:
             UsageError: the comparison has no such kind.
         """
-        self._comparison._place(kind)
-        return Row(self._comparison, self.label, kind)
+        return Row(self._comparison, self.label, self._comparison._kind(kind))
 
     def model(self) -> Inpainter:
         """The model of the first run, loaded.

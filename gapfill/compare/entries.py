@@ -13,12 +13,11 @@ from gapfill.about import GROUPS
 from gapfill.compare import elsewhere
 from gapfill.compare.plan import Contestant
 from gapfill.compare.settings import file_name, read, split
-from gapfill.config import nearest
 from gapfill.console import say
 from gapfill.errors import GapfillError, UsageError
 from gapfill.reading.regular import expand, is_there
 from gapfill.recipe import Recipe, read_recipe
-from gapfill.registry import built_in, list_models, load, model_class
+from gapfill.registry import built_in, list_models, load, model_class, unknown
 
 _LONGEST = 100  # characters of a label
 
@@ -102,7 +101,7 @@ def _expanded(word: str) -> Iterator[tuple[str, bool]]:
         name, colon, rest = word.partition(":")
         if colon and (name in known or name in GROUPS):
             raise UsageError(f"{name}: settings are said as {name}:NAME=VALUE; got '{rest[:60]}'.")
-        raise UsageError(f"unknown model '{word}'. {nearest(word, [*known, *GROUPS])}")
+        raise unknown(word, GROUPS)
 
 
 def _group(name: str) -> str | None:

@@ -138,12 +138,13 @@ class Tested:
 
 def test(plan: Plan, entry: Contestant, bench: Bench) -> Tested:
     """Train every run that is not trained yet, and fill and score the test pictures."""
+    place_in = f"model {plan.entries.index(entry) + 1} of {len(plan.entries)}"
     if entry.label in bench.given:
+        say(f"{place_in}: {entry.label}", plan.quiet)
         return _given(entry, bench)
     models, own = [], seeds(plan, entry)
     for number, seed in enumerate(own):
         run = f", run {number + 1} of {len(own)}" if len(own) > 1 else ""
-        place_in = f"model {plan.entries.index(entry) + 1} of {len(plan.entries)}"
         say(f"{place_in}: {entry.label}{run}", plan.quiet)
         models.append(_trained(plan, entry, seed))
     measured = [

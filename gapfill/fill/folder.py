@@ -169,6 +169,8 @@ def _jobs(folder: Path, mask: Path | str, out: Path, ending: str | None) -> list
     """What there is to do, in the order of the pictures' names."""
     if out.resolve() == folder.resolve():
         raise UsageError(f"--out is {folder} itself. Give a folder of its own.")
+    if out.is_file():
+        raise UsageError(f"--out {out} is a file: of a folder of pictures a folder is made.")
     photos = pictures_in(folder)
     if not photos:
         raise UsageError(f"{folder} holds no pictures (looked for {' '.join(SUFFIXES)}).")

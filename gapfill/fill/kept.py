@@ -175,7 +175,8 @@ def encode(photo: Photo, suffix: str, quality: int | None = None) -> tuple[bytes
     levels, said = photo.levels, dict(photo.said)
     text, comment = said.pop("text", {}), said.pop("comment", None)
     if form == "JPEG" and photo.alpha is not None:
-        lost.append("transparency, which is white now")
+        if photo.alpha.min() < np.iinfo(photo.alpha.dtype).max:
+            lost.append("transparency, which is white now")
         levels = np.ascontiguousarray(photo.picture().movedim(0, -1).numpy())
         levels = np.rint(levels * 65535).astype(np.uint16) if photo.deep else levels
     if form in ("JPEG", "WEBP") and photo.deep:

@@ -16,7 +16,7 @@ from gapfill.fill.painting import paint
 from gapfill.fill.resampling import any_missing
 from gapfill.masks.given import check_mask
 from gapfill.pictures import read_mask
-from gapfill.reading.regular import expand
+from gapfill.reading.regular import expand, is_there
 from gapfill.registry import open_model
 
 ALPHA = "alpha"
@@ -84,12 +84,17 @@ def fill_file(
 
     Raises:
         UsageError: sizes that do not match, an empty mask, one the wrong way round; several
-            samples of a model that has one.
+            samples of a model that has one; an `out` that is the photo or the mask.
         GapfillError: a file that cannot be read or written.
     """
+    photo = expand(photo)
+    read = read_photo(photo)
     check_ending(out, "--out")
-    photo, outs = expand(photo), files_of(expand(out), seed, samples)
+    outs = files_of(expand(out), seed, samples)
     for each in outs:
+        for given in (photo, mask):
+            if is_there(each) and isinstance(given, Path) and each.samefile(expand(given)):
+                raise UsageError(f"--out is {given} itself, which would be lost.")
         checkpoint.check_file(each)
     filler = open_model(model).to(ranks.resolve(device))
     if samples > 1 and not filler.stochastic:
@@ -97,7 +102,6 @@ def fill_file(
             f"{filler.name} has one fill of a hole; --samples is for models with noise in them, "
             "which `gapfill list --stochastic` names."
         )
-    read = read_photo(photo)
     hole = read_hole(read, photo, mask, marking or Marking())
     lost = []
     for number, each in enumerate(outs):

@@ -103,7 +103,7 @@ def parse(kind: str) -> tuple[str, ...]:
             hint = f"; did you mean {near[0]!r}?" if near else ";"
             raise UsageError(
                 f"unknown mask kind {shown!r}{hint} known are {', '.join(KINDS)}, {FILE}PATH, "
-                "or several joined by '+'"
+                f"inverted-{FILE}PATH, or several joined by '+'"
             )
     return parts
 

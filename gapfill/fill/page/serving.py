@@ -52,8 +52,8 @@ def serve(
         say: takes a note.
 
     Raises:
-        UsageError: a port that is no port, or a model that there is not.
-        GapfillError: gradio is missing, or the port is taken.
+        UsageError: a port that is no port, a model that there is not, or gradio is missing.
+        GapfillError: the port is taken.
     """
     if port is not None and not 0 < port < 65536:
         raise UsageError(f"--port must be 1 to 65535; got {port}.")
@@ -83,9 +83,9 @@ def _gradio() -> Any:
     try:
         gradio = importlib.import_module("gradio")
     except ModuleNotFoundError as error:
-        raise GapfillError(f"the demo needs gradio: {_CURE}") from error
+        raise UsageError(f"the demo needs gradio: {_CURE}") from error
     if int(gradio.__version__.split(".")[0]) < 6:
-        raise GapfillError(f"the demo needs gradio 6; this is {gradio.__version__}: {_CURE}")
+        raise UsageError(f"the demo needs gradio 6; this is {gradio.__version__}: {_CURE}")
     return gradio
 
 
