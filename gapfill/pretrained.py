@@ -1,6 +1,6 @@
 """The weights that come with the package, found by their model's name and what they are for.
 
-`weights/NAME/TAG/` is a saved model, in half precision, with a card beside it: what it is, which
+`weights/NAME/TAG/` is a saved model, 16 bits a weight, with a card beside it: what it is, which
 command made it, of which data and under which terms, what it reaches and where it fails. A tag says
 the masks that it was trained under, `any` or a kind of mask such as `center`, or `small` for few
 weights that fill any hole.
