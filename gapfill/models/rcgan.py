@@ -57,7 +57,7 @@ class RcGAN(Pix2Pix):
         """Predict the whole picture in one pass, from noise in the hole."""
         count, colours, height, width = known.shape
         noise = randn(count, colours, height // CELL, width // CELL, device=known.device)
-        noise = noise.repeat_interleave(CELL, 2).repeat_interleave(CELL, 3)
+        noise = nets.upsampled(noise, (height, width))
         return self.generator(nets.with_mask(known + noise * mask, mask))
 
     def other(self, batch: Batch) -> Tensor:
