@@ -124,7 +124,7 @@ def capture(function: Callable[[], T], stream: torch.cuda.Stream) -> tuple[T, Ca
                 result = function()
         except RuntimeError as error:
             _after_failure(stream.device)
-            raise CaptureError(_reason(error)) from error
+            raise CaptureError(reason(error)) from error
     return result, graph.replay
 
 
@@ -140,14 +140,6 @@ def _after_failure(device: torch.device) -> None:
         generator.graphsafe_set_state(generator.clone_state())
 
 
-def _reason(error: BaseException) -> str:
-    """The first line of what went wrong first: the end of a broken capture fails once more."""
-    while isinstance(error.__context__, RuntimeError):
-        error = error.__context__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".") if lines else type(error).__name__
-
-
 @contextmanager
 def aside(stream: torch.cuda.Stream) -> Iterator[None]:
     """On `stream`, where work that is captured there later has to begin."""
@@ -156,3 +148,11 @@ def aside(stream: torch.cuda.Stream) -> Iterator[None]:
     with torch.cuda.stream(stream):
         yield
     current.wait_stream(stream)
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what went wrong first: the end of a broken capture fails once more."""
+    while isinstance(error.__context__, RuntimeError):
+        error = error.__context__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
+
+from gapfill.types import Update
 
 
 def optimizer(module: nn.Module, lr: float, opt: str = "adam", **settings: Any) -> Optimizer:
@@ -22,3 +25,8 @@ def optimizer(module: nn.Module, lr: float, opt: str = "adam", **settings: Any) 
     if opt in ("adam", "adamw"):
         settings.setdefault("fused", True)
     return create_optimizer_v2(module, opt=opt, lr=lr, **settings)
+
+
+def optimizers_of(updates: Iterable[Update]) -> list[Optimizer]:
+    """The optimisers of the updates, each once."""
+    return list({id(update.optimizer): update.optimizer for update in updates}.values())

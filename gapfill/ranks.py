@@ -84,6 +84,11 @@ def rank() -> int:
     return distributed.get_rank() if world() > 1 else 0
 
 
+def capturable() -> bool:
+    """Whether a CUDA graph can hold what the processes exchange."""
+    return distributed.get_backend() == "nccl"
+
+
 def broadcast(module: nn.Module) -> None:
     """Give every process the weights and buffers of the first."""
     if world() > 1:

@@ -15,12 +15,13 @@ from gapfill import losses, nets, testing
 from gapfill.compute import CaptureError
 from gapfill.data import Stream
 from gapfill.data.feed import MaskedBatches
-from gapfill.errors import GapfillError, UsageError
+from gapfill.errors import GapfillError
 from gapfill.inpainter import Inpainter
+from gapfill.optim import optimizers_of
 from gapfill.randomness import seeded
 from gapfill.registry import model_class
 from gapfill.train import Training, compiled, engine
-from gapfill.train.engine import Engine, resolve_mode
+from gapfill.train.engine import Engine
 from gapfill.train.ledger import Losses
 from gapfill.types import Batch, Update, every
 from gapfill.untraced import untraced
@@ -69,7 +70,7 @@ def first_steps(model, mode, device="cpu"):
     stream = Stream(testing.pictures(model, 24), 8, device=torch.device(device))
     batches = MaskedBatches(stream, "rect", 0, torch.device(device))
     updates, seen = model.updates(), {}
-    for optimizer in engine.optimizers_of(updates):
+    for optimizer in optimizers_of(updates):
         for group in optimizer.param_groups:
             group["lr"] = 0.0
     names = {id(weight): key for key, weight in model.named_parameters()}
@@ -100,20 +101,6 @@ def same_first_steps(expected, found):
         largest = max(v.abs().max() for k, v in expected.items() if k.startswith(kin))
         apart = ((value - found[key]).abs().max() / largest.clamp_min(1e-8)).item()
         assert apart < 1e-3, f"{key} differs by {apart:.2g}"
-
-
-def test_a_graph_is_the_choice_where_it_can_be_had_and_is_refused_where_not():
-    update = Update("a", torch.optim.Adam([torch.zeros(1)]), lambda batch: {})
-    assert resolve_mode("auto", CPU, [update]) == "eager"
-    assert resolve_mode("compile", CPU, [update]) == "compile"
-    with pytest.raises(UsageError, match=r"^--mode graph asked, but it needs a CUDA device\.$"):
-        resolve_mode("graph", CPU, [update])
-    cuda = torch.device("cuda")
-    assert resolve_mode("auto", cuda, [update]) == "graph"
-    plain = Update("a", torch.optim.SGD([torch.zeros(1)]), lambda batch: {})
-    assert resolve_mode("auto", cuda, [plain]) == "eager"
-    with pytest.raises(UsageError, match="but SGD cannot be captured in a CUDA graph"):
-        resolve_mode("graph", cuda, [plain])
 
 
 def test_compiled_first_steps_are_the_eager_ones(monkeypatch):
@@ -199,6 +186,27 @@ def test_a_compiled_step_is_a_piece_a_loss_and_makes_no_other_players_gradients(
     assert found["eager"] == [(1, 5, 3, 3), (5, 3, 3, 3), (3, 3, 3, 3)]
     assert found["compile"] == found["eager"]
     assert len(graphs) == 3  # what is made, and each loss
+
+
+@torch._dynamo.config.patch(recompile_limit=1)
+def test_code_that_models_share_is_compiled_for_each_kind_of_many_and_once(monkeypatch):
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(
+        compiled, "_compiled", lambda loss: torch.compile(loss, dynamic=False, backend=backend)
+    )
+    for width in (1, 2, 3):
+        for _ in range(2):
+            module = Players()
+            module.critic = nn.Sequential(nn.Conv2d(3, width, 3), nn.Conv2d(width, 1, 3))
+            made = Engine(module, module.updates(), Training(ema=0.0), "fp32", "compile")
+            made.prepare(1)
+            made.step(0, Batch(torch.rand(2, 3, 8, 8), torch.zeros(2, 1, 8, 8)))
+    assert len(graphs) == 3 * 3
 
 
 def test_what_players_share_inside_another_such_freezes_nothing(monkeypatch):
@@ -346,6 +354,21 @@ def test_under_auto_a_step_that_cannot_be_captured_goes_on_eagerly(monkeypatch):
     # Dropout is drawn anew at the step that is made again: to the bit what it is without a graph.
     for one, other in zip(expected, found, strict=True):
         assert torch.equal(one.values, other.values)
+
+
+def test_a_compiled_step_that_cannot_be_captured_is_captured_without(monkeypatch):
+    monkeypatch.setattr(compiled, "_compiled", lambda loss: loss)
+    graph, said = Machine("graph", monkeypatch), []
+    graph.engine._note = said.append
+    graph.engine.take("compile")
+    capture = iter([graph.broken, graph.capture, graph.capture])
+    monkeypatch.setattr(engine, "capture", lambda *given: next(capture)(*given))
+    graph.run()
+    assert graph.engine.mode == "graph"
+    assert graph.engine.captures
+    assert [line.partition("; ")[2] for line in said] == [
+        "going on with --mode graph, which is slower."
+    ]
 
 
 def test_a_graph_that_was_asked_for_and_cannot_be_had_is_an_error(monkeypatch):

@@ -346,6 +346,12 @@ def test_names_are_escaped_everywhere(tmp_path):
     assert "Filling the gap: <b> and cnn" in found.text
 
 
+def test_names_in_a_models_line_are_set_as_code(tmp_path, usual):
+    usual["models"][0]["summary"] = "Sharper than `cnn` & `gan`."
+    found = page_of(tmp_path, usual)
+    assert "<small>Sharper than <code>cnn</code> &amp; <code>gan</code>.</small>" in found.source
+
+
 def test_missing_numbers_are_dashes_with_their_reason(tmp_path, usual):
     usual["models"][1]["scores"]["center"]["hole_psnr"] = {"mean": None, "se": None, "n": 0}
     usual["models"][1] |= {"cost": None, "training": None, "parameters": None, "macs": None}

@@ -13,17 +13,20 @@ from gapfill import ranks
 from gapfill.nets.products import Conv2d, ConvTranspose2d
 
 
-class BatchNorm2d(nn.BatchNorm2d):
+class BatchNorm2d(nn.SyncBatchNorm, nn.BatchNorm2d):
     """`torch.nn.BatchNorm2d` whose statistics are those of the global batch.
 
-    With one process it is the parent, to the bit. With several, each normalises by the mean and
-    variance over all of them, so that two processes train as one with the same global batch.
+    With one process it is that, to the bit. With several, each normalises by the mean and variance
+    over all of them, so that two processes train as one with the same global batch: on GPUs by the
+    kernels of `torch.nn.SyncBatchNorm`, which there are for no CPU.
     """
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002, the parent's name
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002, the parents' name
         """Normalise [N, C, H, W]."""
         if not self.training or ranks.world() == 1:
-            return super().forward(input)
+            return nn.BatchNorm2d.forward(self, input)
+        if input.is_cuda:
+            return nn.SyncBatchNorm.forward(self, input)
         x = input.float()
         count = x.numel() // x.shape[1] * ranks.world()
         mean = ranks.total(x.sum((0, 2, 3))) / count

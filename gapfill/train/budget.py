@@ -29,22 +29,13 @@ def rehearse(
 
     Args:
         budget: seconds.
-        engine: prepared here for a run that is long enough to have all its phases.
+        engine: makes the steps; it has to be prepared for the run afterwards.
         step: makes a step, with the batch of another number.
         look: scores the weights on the validation pictures, if anybody watches.
         looks: how many looks there may be at most.
         device: where the steps run.
     """
-    engine.prepare(_PLACES * _LENGTH)
-    phases: dict[tuple[bool, ...], list[int]] = {}
-    for first in range(0, engine.total, _LENGTH):
-        phases.setdefault(engine.turns(first, _GROUP), []).append(first)
-    data = itertools.count()
-    timed = [
-        (_time_steps(places[-1], data, step, 4 if engine.captures else 1, device), len(places))
-        for places in phases.values()
-    ]
-    typical = sum(each * count for each, count in timed) / _PLACES
+    typical = time_steps(engine, step, device)
     looking = 0.0
     if look is None:
         looks = 0
@@ -58,7 +49,21 @@ def rehearse(
     return min(max(1, steps), MOST_STEPS), looks
 
 
-def _time_steps(
+def time_steps(engine: Engine, step: Callable[[int, int], None], device: torch.device) -> float:
+    """Seconds of a step, on average over a run; see `rehearse` for what is given."""
+    engine.prepare(_PLACES * _LENGTH)  # long enough to have all phases
+    phases: dict[tuple[bool, ...], list[int]] = {}
+    for first in range(0, engine.total, _LENGTH):
+        phases.setdefault(engine.turns(first, _GROUP), []).append(first)
+    data = itertools.count()
+    timed = [
+        (_time_phase(places[-1], data, step, 4 if engine.captures else 1, device), len(places))
+        for places in phases.values()
+    ]
+    return sum(each * count for each, count in timed) / _PLACES
+
+
+def _time_phase(
     first: int,
     data: Iterator[int],
     step: Callable[[int, int], None],

@@ -15,7 +15,8 @@ from torch.optim import Optimizer
 
 from gapfill import ranks
 from gapfill.compute import CaptureError, aside, autocast, capture, fast_math, on
-from gapfill.errors import GapfillError, UsageError
+from gapfill.errors import GapfillError
+from gapfill.optim import optimizers_of
 from gapfill.randomness import mix, seed_generators
 from gapfill.train import compiled
 from gapfill.train.average import Average
@@ -59,14 +60,13 @@ class Engine:
         self.updates = list(updates)
         self.settings = settings
         self.precision = precision
-        self.mode = mode
         self.device = next(module.parameters()).device
         self.optimizers = optimizers_of(updates)
         self.average = Average(module, critics) if settings.ema else None
         self.total = 0
         self._rates = [float(group["lr"]) for _, group in self._groups()]
         self._spans: dict[Optimizer, range] = {}
-        self._compiled = compiled.Losses(module, self.updates) if mode == "compile" else None
+        self._compiled: compiled.Losses | None = None
         self.captures = self.device.type == "cuda" and mode != "eager"
         self._note = note or (lambda line: None)
         self._stream: Any = torch.cuda.Stream(self.device) if self.captures else None
@@ -76,6 +76,14 @@ class Engine:
             for (_, group), rate in zip(self._groups(), self._rates, strict=True):
                 group["capturable"] = True
                 group["lr"] = torch.tensor(rate, device=self.device)
+        self.take(mode)
+
+    def take(self, mode: str) -> None:
+        """Make the next steps in another mode; `graph` only where steps are captured now."""
+        self.mode = mode
+        self._compiled = compiled.Losses(self.module, self.updates) if mode == "compile" else None
+        self.captures = self.captures and mode != "eager"
+        self._made.clear()
 
     def prepare(self, total: int) -> None:
         """Fit the learning rates and the averaging to the run's length.
@@ -196,9 +204,8 @@ class Engine:
             raise GapfillError(
                 f"--mode {self.mode} asked, but {what}. Use --mode eager."
             ) from error
-        self._note(f"{what}; going on with --mode eager, which is slower.")
-        self.mode, self.captures = "eager", False
-        self._made.clear()
+        self.take("graph" if self.mode == "compile" else "eager")
+        self._note(f"{what}; going on with --mode {self.mode}, which is slower.")
 
 
 class _Captured:
@@ -213,38 +220,3 @@ class _Captured:
         self.mask.copy_(batch.mask)
         self.replay()
         return Losses(self.losses.names, self.losses.values.clone())
-
-
-def optimizers_of(updates: Sequence[Update]) -> list[Optimizer]:
-    """The optimisers of the updates, each once."""
-    return list({id(update.optimizer): update.optimizer for update in updates}.values())
-
-
-def resolve_mode(mode: str, device: torch.device, updates: Sequence[Update] = ()) -> str:
-    """What `auto` means here: a graph on a GPU that can have one, and PyTorch's calls elsewhere.
-
-    On a CPU the time goes into convolutions that compiling does not touch.
-
-    Raises:
-        UsageError: a graph was asked for that cannot be had.
-    """
-    obstacle = _obstacle(device, updates)
-    if mode == "auto":
-        return "eager" if obstacle else "graph"
-    if mode == "graph" and obstacle:
-        raise UsageError(f"--mode graph asked, but {obstacle}.")
-    if mode == "compile" and obstacle and device.type == "cuda":
-        raise UsageError(f"--mode compile captures the step on CUDA, but {obstacle}.")
-    return mode
-
-
-def _obstacle(device: torch.device, updates: Sequence[Update]) -> str:
-    """Why a step cannot be captured."""
-    if device.type != "cuda":
-        return "it needs a CUDA device"
-    if ranks.world() > 1:
-        return "several processes train together"
-    for optimizer in optimizers_of(updates):
-        if "capturable" not in optimizer.defaults:
-            return f"{type(optimizer).__name__} cannot be captured in a CUDA graph"
-    return ""

@@ -18,10 +18,11 @@ from gapfill import ranks
 from gapfill.compute import resolve_precision
 from gapfill.errors import GapfillError, UsageError
 from gapfill.randomness import kept, mix, seed_generators, seeded
-from gapfill.train.budget import rehearse
-from gapfill.train.engine import Engine, resolve_mode
+from gapfill.train.budget import rehearse, time_steps
+from gapfill.train.engine import Engine
 from gapfill.train.folder import RunFolder, differing
 from gapfill.train.ledger import Ledger
+from gapfill.train.mode import FEW, LONG, compile_losses, resolve_mode
 from gapfill.train.progress import Progress
 from gapfill.train.settings import DEFAULT_EPOCHS, MOST_STEPS, Training, seconds
 from gapfill.train.signals import InterruptedRun, Signals
@@ -226,9 +227,7 @@ class Trainer:
     def _catch_up(self, skip: Callable[[int], object], signals: Signals) -> None:
         """Read the batches of the steps that were made before, each as it was read then."""
         done = self._done
-        if not self.quiet:
-            title = f"{self.title}: " if self.title else ""
-            self.note(f"{title}reading {done:,} batches again, to come to where the run was")
+        self._say(f"reading {done:,} batches again, to come to where the run was")
         quiet = True if self.quiet else None
         with signals.hasty(), signals.reading():
             for step in tqdm(range(done), "skipping", unit="batch", disable=quiet):
@@ -247,9 +246,16 @@ class Trainer:
         known = self._folder.plan(wanted) if self._folder is not None else None
         if ranks.anyone(known is not None):
             self._check(known)
+            self._choose_mode(known)
         else:
+            self._choose_mode()
             steps, looks = self._count()
-            known = {"steps": steps, "watch": looks, "precision": self.engine.precision}
+            known = {
+                "steps": steps,
+                "watch": looks,
+                "precision": self.engine.precision,
+                "mode": self.engine.mode,
+            }
             if self._folder is not None:
                 self._folder.write_plan(wanted, known)
         known = ranks.agree(known)
@@ -265,7 +271,7 @@ class Trainer:
             steps, looks = self._count()
             fixed |= {"steps": steps, "watch": looks}
         wrong = differing({name: known.get(name) for name in fixed}, fixed)
-        if wrong or set(known) != {"steps", "watch", "precision"}:
+        if wrong or set(known) - {"mode"} != {"steps", "watch", "precision"}:
             raise GapfillError(
                 f"{self._folder.path / 'plan.json'} decides what its settings do not lead to "
                 f"({wrong}). Give another --out, or delete {self._folder.path} to begin again."
@@ -285,23 +291,61 @@ class Trainer:
             raise UsageError(f"{epochs:g} epochs are {steps:,} steps; at most {MOST_STEPS:,}.")
         return steps, settings.watch
 
+    def _choose_mode(self, known: Mapping[str, Any] | None = None) -> None:
+        """Under `auto` on a GPU, compile the losses of a run that earns it, or that began so.
+
+        A loader's batches, which cannot be had twice, are not spent on finding out.
+
+        Args:
+            known: what a run that goes on had decided.
+        """
+        settings, engine = self.settings, self.engine
+        if settings.mode != "auto" or engine.mode != "graph" or self._skip is not None:
+            return
+        if known is not None:
+            if known.get("mode") == "compile":
+                with self._undone():
+                    self._say(compile_losses(engine, self._time, None))
+            return
+        steps = None if settings.budget is not None else self._count()[0]
+        if steps is not None and steps < FEW:
+            return
+        with self._undone():
+            plain = self._time()
+            length = seconds(settings.budget or "") if steps is None else steps * plain
+            if length >= LONG:
+                self._say(compile_losses(engine, self._time, plain))
+
+    def _time(self) -> float:
+        """Seconds of a step, found by making some."""
+        return time_steps(self.engine, self._step, self.device)
+
     def _rehearse(self, budget: float) -> tuple[int, int]:
         """How many steps and looks fit in `budget` seconds, by timing some and undoing them."""
-        before = clone(self._state())
-        try:
+        with self._undone():
             look = None if self._watch is None else partial(self._watch, self._averaged, 0)
             looks = self.settings.watch
             steps, looks = rehearse(budget, self.engine, self._step, look, looks, self.device)
-        finally:
-            self._ledger.clear()
-            self._restore(before)
-        if steps < _FEW and not self.quiet:
-            title = f"{self.title}: " if self.title else ""
-            self.note(
-                f"{title}a budget of {self.settings.budget} is {steps:,} steps on this machine as "
+        if steps < _FEW:
+            self._say(
+                f"a budget of {self.settings.budget} is {steps:,} steps on this machine as "
                 "it is now, too few to learn much: give more, or let other work end first"
             )
         return steps, looks
+
+    @contextmanager
+    def _undone(self) -> Iterator[None]:
+        """Undoes the steps that are made inside the block."""
+        before = clone(self._state())
+        try:
+            yield
+        finally:
+            self._ledger.clear()
+            self._restore(before)
+
+    def _say(self, line: str) -> None:
+        if not self.quiet:
+            self.note(f"{self.title}: {line}" if self.title else line)
 
     def _watch_steps(self, total: int, looks: int) -> set[int]:
         if self._watch is None:

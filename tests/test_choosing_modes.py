@@ -1,0 +1,187 @@
+"""Which way of making a step is chosen, with a GPU's timings and processes stood in for."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from common import Ending, Killed, same
+from torch import nn
+
+import gapfill
+from gapfill import nets, ranks, testing
+from gapfill.data import Stream
+from gapfill.errors import UsageError
+from gapfill.randomness import seeded
+from gapfill.train import compiled, trainer
+from gapfill.train.folder import RunFolder
+from gapfill.train.mode import FEW, LONG, compile_losses, resolve_mode
+from gapfill.types import Update
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+def an_update(kind=torch.optim.Adam):
+    return Update("a", kind([torch.zeros(1)]), lambda batch: {})
+
+
+def test_a_graph_is_the_choice_where_it_can_be_had_and_is_refused_where_not():
+    update, plain = an_update(), an_update(torch.optim.SGD)
+    assert resolve_mode("auto", CPU, [update]) == "eager"
+    assert resolve_mode("compile", CPU, [update]) == "compile"
+    with pytest.raises(UsageError, match=r"^--mode graph asked, but it needs a CUDA device\.$"):
+        resolve_mode("graph", CPU, [update])
+    assert resolve_mode("auto", CUDA, [update]) == "graph"
+    assert resolve_mode("auto", CUDA, [plain]) == "eager"
+    with pytest.raises(UsageError, match="but SGD cannot be captured in a CUDA graph"):
+        resolve_mode("graph", CUDA, [plain])
+
+
+def test_several_processes_capture_when_they_are_asked_to_and_talk_over_nccl(monkeypatch):
+    monkeypatch.setattr(ranks, "world", lambda: 2)
+    monkeypatch.setattr(ranks, "capturable", lambda: True)
+    assert resolve_mode("auto", CUDA, [an_update()]) == "eager"
+    assert resolve_mode("graph", CUDA, [an_update()]) == "graph"
+    monkeypatch.setattr(ranks, "capturable", lambda: False)
+    assert resolve_mode("auto", CUDA, [an_update()]) == "eager"
+    with pytest.raises(UsageError, match=r"can be captured over NCCL alone\.$"):
+        resolve_mode("graph", CUDA, [an_update()])
+
+
+def test_batchnorm_of_several_gpus_is_torchs_own(monkeypatch):
+    monkeypatch.setattr(ranks, "world", lambda: 2)
+    monkeypatch.setattr(nn.SyncBatchNorm, "forward", lambda self, x: "torch's")
+    layer = nets.BatchNorm2d(3)
+    assert layer(SimpleNamespace(is_cuda=True)) == "torch's"
+    monkeypatch.setattr(ranks, "total", lambda x: 2 * x)  # the other process has the same pictures
+    x = torch.randn(4, 3, 5, 5)
+    torch.testing.assert_close(layer(x), nn.BatchNorm2d(3)(x))
+
+
+class Stub:
+    """An engine that can be compiled, or falls back as a real one does."""
+
+    def __init__(self, falls_to="compile"):
+        self.mode, self.falls_to = "graph", falls_to
+
+    def take(self, mode):
+        self.mode = self.falls_to if mode == "compile" else mode
+
+
+@pytest.mark.parametrize(
+    ("seconds", "mode", "said"),
+    [
+        (0.0017, "compile", "the losses are compiled for this long run: 1.7 ms a step, 2.4 with"),
+        (0.0031, "graph", "compiled losses are no faster here (3.1 ms a step, 2.4 without); goi"),
+    ],
+)
+def test_losses_stay_compiled_where_that_was_faster(seconds, mode, said):
+    engine = Stub()
+    assert compile_losses(engine, lambda: seconds, 0.0024).startswith(said)
+    assert engine.mode == mode
+
+
+def test_a_run_that_began_with_compiled_losses_goes_on_so_however_fast_it_is():
+    engine = Stub()
+    line = compile_losses(engine, lambda: 1.0, None)
+    assert (engine.mode, line) == (
+        "compile",
+        "the losses are compiled, as they were when this run began",
+    )
+
+
+def test_where_nothing_can_be_compiled_the_run_goes_on_without():
+    def fail():
+        raise RuntimeError("backend='inductor' raised:\nRuntimeError: Cannot find Triton.")
+
+    engine = Stub()
+    assert compile_losses(engine, fail, 0.0024) == (
+        "the losses cannot be compiled here (backend='inductor' raised:); going on without"
+    )
+    assert engine.mode == "graph"
+    uncapturable = Stub(falls_to="graph")
+    line = compile_losses(uncapturable, lambda: 0.001, 0.0024)
+    assert (uncapturable.mode, line) == ("graph", "going on without compiled losses")
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """A trainer that could capture, whose steps take as long as the test says."""
+    seconds = {"graph": 0.0, "compile": 0.0}
+    timed = []
+
+    def time_steps(engine, step, device):
+        engine.prepare(10)
+        step(0, 0)  # moves weights, which must be undone
+        timed.append(engine.mode)
+        return seconds[engine.mode]
+
+    monkeypatch.setattr(trainer, "resolve_mode", lambda *given: "graph")
+    monkeypatch.setattr(trainer, "time_steps", time_steps)
+    monkeypatch.setattr(compiled, "_compiled", lambda loss: loss)
+    return seconds, timed
+
+
+def fit(folder, loader=None, **more):
+    with seeded(0):
+        model = gapfill.create("cnn", size=32, width=4)
+    images = testing.pictures(model, 12)
+    given = {"steps": 4, "precision": "fp32", "device": "cpu", "log_every": 1} | more
+    return model.fit(loader or Stream(images, 4), out=folder, **given)
+
+
+def decided(folder):
+    return json.loads((folder / "plan.json").read_text())["decided"]
+
+
+def test_a_long_run_compiles_its_losses_and_goes_on_so(as_on_a_gpu, monkeypatch, tmp_path, capsys):
+    seconds, timed = as_on_a_gpu
+    monkeypatch.setattr(trainer, "FEW", 3)
+    seconds |= {"graph": LONG / 4, "compile": LONG / 8}
+    expected = fit(None, mode="eager")
+    capsys.readouterr()
+    with pytest.raises(Killed):
+        fit(tmp_path, Ending(2, testing.pictures(expected, 12)), save_seconds=0)
+    assert "the losses are compiled for this long run" in capsys.readouterr().err
+    assert decided(tmp_path)["mode"] == "compile"
+    model = fit(tmp_path)
+    assert "as they were when this run began" in capsys.readouterr().err
+    assert model.training_cost["mode"] == "compile"
+    assert timed == ["graph", "compile", "compile"]
+    assert same(model, expected)
+
+
+@pytest.mark.parametrize("more", [{}, {"mode": "graph"}, {"steps": 2}], ids=str)
+def test_a_short_run_or_one_told_how_is_not_compiled(as_on_a_gpu, monkeypatch, tmp_path, more):
+    seconds, _ = as_on_a_gpu
+    monkeypatch.setattr(trainer, "FEW", 3)
+    seconds["graph"] = LONG / 5 if not more else LONG
+    assert fit(tmp_path, **more).training_cost["mode"] == "graph"
+    assert decided(tmp_path)["mode"] == "graph"
+
+
+def test_runs_of_few_steps_are_not_timed(as_on_a_gpu, tmp_path):
+    assert FEW > 100
+    fit(tmp_path, steps=5)
+    assert as_on_a_gpu[1] == []
+
+
+def test_a_loaders_batches_are_not_spent_on_timing(as_on_a_gpu, monkeypatch, tmp_path):
+    monkeypatch.setattr(trainer, "FEW", 1)
+    images = list(testing.pictures(gapfill.create("cnn", size=32, width=4), 12))
+    fit(tmp_path, torch.utils.data.DataLoader(images, 4))
+    assert as_on_a_gpu[1] == []
+
+
+def test_a_run_of_an_earlier_version_that_decided_on_no_mode_goes_on(monkeypatch, tmp_path):
+    expected, write = fit(None), RunFolder.write_plan
+
+    def without(folder, wanted, known):
+        write(folder, wanted, {key: known[key] for key in known if key != "mode"})
+
+    monkeypatch.setattr(RunFolder, "write_plan", without)
+    with pytest.raises(Killed):
+        fit(tmp_path, Ending(2, testing.pictures(expected, 12)), save_seconds=0)
+    monkeypatch.undo()
+    assert "mode" not in decided(tmp_path)
+    assert same(fit(tmp_path), expected)
