@@ -13,7 +13,7 @@ from gapfill import nets, ranks, testing
 from gapfill.data import Stream
 from gapfill.errors import UsageError
 from gapfill.randomness import seeded
-from gapfill.train import compiled, trainer
+from gapfill.train import compiled, decisions, trainer
 from gapfill.train.folder import RunFolder
 from gapfill.train.mode import FEW, LONG, compile_losses, resolve_mode
 from gapfill.types import Update
@@ -117,7 +117,7 @@ def as_on_a_gpu(monkeypatch):
         return seconds[engine.mode]
 
     monkeypatch.setattr(trainer, "resolve_mode", lambda *given: "graph")
-    monkeypatch.setattr(trainer, "time_steps", time_steps)
+    monkeypatch.setattr(decisions, "time_steps", time_steps)
     monkeypatch.setattr(compiled, "_compiled", lambda loss: loss)
     return seconds, timed
 
@@ -136,7 +136,7 @@ def decided(folder):
 
 def test_a_long_run_compiles_its_losses_and_goes_on_so(as_on_a_gpu, monkeypatch, tmp_path, capsys):
     seconds, timed = as_on_a_gpu
-    monkeypatch.setattr(trainer, "FEW", 3)
+    monkeypatch.setattr(decisions, "FEW", 3)
     seconds |= {"graph": LONG / 4, "compile": LONG / 8}
     expected = fit(None, mode="eager")
     capsys.readouterr()
@@ -154,7 +154,7 @@ def test_a_long_run_compiles_its_losses_and_goes_on_so(as_on_a_gpu, monkeypatch,
 @pytest.mark.parametrize("more", [{}, {"mode": "graph"}, {"steps": 2}], ids=str)
 def test_a_short_run_or_one_told_how_is_not_compiled(as_on_a_gpu, monkeypatch, tmp_path, more):
     seconds, _ = as_on_a_gpu
-    monkeypatch.setattr(trainer, "FEW", 3)
+    monkeypatch.setattr(decisions, "FEW", 3)
     seconds["graph"] = LONG / 5 if not more else LONG
     assert fit(tmp_path, **more).training_cost["mode"] == "graph"
     assert decided(tmp_path)["mode"] == "graph"
@@ -167,7 +167,7 @@ def test_runs_of_few_steps_are_not_timed(as_on_a_gpu, tmp_path):
 
 
 def test_a_loaders_batches_are_not_spent_on_timing(as_on_a_gpu, monkeypatch, tmp_path):
-    monkeypatch.setattr(trainer, "FEW", 1)
+    monkeypatch.setattr(decisions, "FEW", 1)
     images = list(testing.pictures(gapfill.create("cnn", size=32, width=4), 12))
     fit(tmp_path, torch.utils.data.DataLoader(images, 4))
     assert as_on_a_gpu[1] == []

@@ -16,21 +16,20 @@ from tqdm import tqdm
 
 from gapfill import ranks
 from gapfill.compute import resolve_precision
-from gapfill.errors import GapfillError, UsageError
+from gapfill.errors import GapfillError
 from gapfill.randomness import kept, mix, seed_generators, seeded
-from gapfill.train.budget import rehearse, time_steps
+from gapfill.train.decisions import Decisions
 from gapfill.train.engine import Engine
-from gapfill.train.folder import RunFolder, differing
+from gapfill.train.folder import RunFolder
 from gapfill.train.ledger import Ledger
-from gapfill.train.mode import FEW, LONG, compile_losses, resolve_mode
+from gapfill.train.mode import resolve_mode
 from gapfill.train.progress import Progress
-from gapfill.train.settings import DEFAULT_EPOCHS, MOST_STEPS, Training, seconds
+from gapfill.train.settings import Training, seconds
 from gapfill.train.signals import InterruptedRun, Signals
 from gapfill.train.state import Saved, clone, misfit
 from gapfill.types import Batch, Update
 
 _GRACE = 0.5  # seconds for a signal to arrive after a loader's workers had it
-_FEW = 50  # steps that teach a model next to nothing
 
 
 class DivergedError(GapfillError):
@@ -94,7 +93,6 @@ class Trainer:
         self.batch_size = 0
         self.begun = False
         self._clock = 0.0
-        self._steps_per_epoch = steps_per_epoch
         self._identity = dict(identity or {})
         self._skip = skip
         self._watch = watch if settings.watch else None
@@ -111,6 +109,18 @@ class Trainer:
         precision = resolve_precision(settings.precision, self.device)
         mode = resolve_mode(settings.mode, self.device, updates)
         self.engine = Engine(module, updates, settings, precision, mode, self.note, critics)
+        watching = self._watch
+        self._decisions = Decisions(
+            settings,
+            self.engine,
+            self._folder,
+            steps_per_epoch,
+            step=self._step,
+            look=None if watching is None else lambda: watching(self._averaged, 0),
+            undone=self._undone,
+            say=self._say,
+            twice=skip is None,
+        )
 
     def run(self, signals: Signals | None = None) -> int:
         """Train to the end, or from where the folder's last checkpoint is, and return the steps.
@@ -131,7 +141,7 @@ class Trainer:
         held = nullcontext() if self._folder is None else self._folder.held()
         with held, kept(self.device):
             with signals.hasty():
-                total, looks = self._decide()
+                total, looks = self._decisions.made(self._identity)
             self._resume()
             if self._folder is not None and self._on_begin is not None:
                 self._on_begin(self._folder.path)
@@ -186,7 +196,7 @@ class Trainer:
     def stepper(self) -> Iterator[int]:
         """Make one training step each time it is asked, without log or checkpoint, for timing."""
         with kept(self.device):
-            total, _ = self._count()
+            total, _ = self._decisions.count()
             self.engine.prepare(total)
             for step in range(total):
                 self._step(step)
@@ -239,99 +249,6 @@ class Trainer:
             self._ledger.add(step, self.engine.step(step, batch))
         self._done = step + 1
         self.batch_size = len(batch.image) * ranks.world()
-
-    def _decide(self) -> tuple[int, int]:
-        """How many steps this run has and how often it is watched, the same when it is resumed."""
-        wanted = self.settings.identity() | {"processes": ranks.world()} | self._identity
-        known = self._folder.plan(wanted) if self._folder is not None else None
-        if ranks.anyone(known is not None):
-            self._check(known)
-            self._choose_mode(known)
-        else:
-            self._choose_mode()
-            steps, looks = self._count()
-            known = {
-                "steps": steps,
-                "watch": looks,
-                "precision": self.engine.precision,
-                "mode": self.engine.mode,
-            }
-            if self._folder is not None:
-                self._folder.write_plan(wanted, known)
-        known = ranks.agree(known)
-        self.engine.precision = known["precision"]
-        return known["steps"], known["watch"]
-
-    def _check(self, known: Mapping[str, Any] | None) -> None:
-        """Make sure that what a run decided is what its settings lead to."""
-        if known is None or self._folder is None:
-            return
-        fixed = {} if self.settings.precision == "auto" else {"precision": self.settings.precision}
-        if self.settings.budget is None:
-            steps, looks = self._count()
-            fixed |= {"steps": steps, "watch": looks}
-        wrong = differing({name: known.get(name) for name in fixed}, fixed)
-        if wrong or set(known) - {"mode"} != {"steps", "watch", "precision"}:
-            raise GapfillError(
-                f"{self._folder.path / 'plan.json'} decides what its settings do not lead to "
-                f"({wrong}). Give another --out, or delete {self._folder.path} to begin again."
-            )
-
-    def _count(self) -> tuple[int, int]:
-        settings = self.settings
-        if settings.budget is not None:
-            return self._rehearse(seconds(settings.budget))
-        if settings.steps is not None:
-            return settings.steps, settings.watch
-        if not self._steps_per_epoch:
-            raise GapfillError("this loader has no length: say how long with steps= or budget=.")
-        epochs = settings.epochs or DEFAULT_EPOCHS
-        steps = max(1, round(epochs * self._steps_per_epoch))
-        if steps > MOST_STEPS:
-            raise UsageError(f"{epochs:g} epochs are {steps:,} steps; at most {MOST_STEPS:,}.")
-        return steps, settings.watch
-
-    def _choose_mode(self, known: Mapping[str, Any] | None = None) -> None:
-        """Under `auto` on a GPU, compile the losses of a run that earns it, or that began so.
-
-        A loader's batches, which cannot be had twice, are not spent on finding out.
-
-        Args:
-            known: what a run that goes on had decided.
-        """
-        settings, engine = self.settings, self.engine
-        if settings.mode != "auto" or engine.mode != "graph" or self._skip is not None:
-            return
-        if known is not None:
-            if known.get("mode") == "compile":
-                with self._undone():
-                    self._say(compile_losses(engine, self._time, None))
-            return
-        steps = None if settings.budget is not None else self._count()[0]
-        if steps is not None and steps < FEW:
-            return
-        with self._undone():
-            plain = self._time()
-            length = seconds(settings.budget or "") if steps is None else steps * plain
-            if length >= LONG:
-                self._say(compile_losses(engine, self._time, plain))
-
-    def _time(self) -> float:
-        """Seconds of a step, found by making some."""
-        return time_steps(self.engine, self._step, self.device)
-
-    def _rehearse(self, budget: float) -> tuple[int, int]:
-        """How many steps and looks fit in `budget` seconds, by timing some and undoing them."""
-        with self._undone():
-            look = None if self._watch is None else partial(self._watch, self._averaged, 0)
-            looks = self.settings.watch
-            steps, looks = rehearse(budget, self.engine, self._step, look, looks, self.device)
-        if steps < _FEW:
-            self._say(
-                f"a budget of {self.settings.budget} is {steps:,} steps on this machine as "
-                "it is now, too few to learn much: give more, or let other work end first"
-            )
-        return steps, looks
 
     @contextmanager
     def _undone(self) -> Iterator[None]:

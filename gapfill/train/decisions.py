@@ -1,0 +1,150 @@
+"""What a run decides when it begins, and keeps: its steps, its looks, its precision and mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from gapfill import ranks
+from gapfill.errors import GapfillError, UsageError
+from gapfill.train.budget import rehearse, time_steps
+from gapfill.train.engine import Engine
+from gapfill.train.folder import RunFolder, differing
+from gapfill.train.mode import FEW, LONG, compile_losses
+from gapfill.train.settings import DEFAULT_EPOCHS, MOST_STEPS, Training, seconds
+
+_LITTLE = 50  # steps that teach a model next to nothing
+
+
+class Decisions:
+    """Takes a run's decisions; a run that goes on has those of its plan.
+
+    Args:
+        settings: what the user said.
+        engine: makes the steps; its precision and mode are set here.
+        folder: where a run keeps its plan, if it keeps anything.
+        steps_per_epoch: batches in a pass over the data, where `settings` counts epochs.
+        step: makes a step, with the batch of another number.
+        look: scores the weights on the validation pictures, if anybody watches.
+        undone: undoes the steps that are made inside its block.
+        say: takes lines for the user.
+        twice: whether the same batch can be had again; else none is spent on finding out a mode.
+    """
+
+    def __init__(
+        self,
+        settings: Training,
+        engine: Engine,
+        folder: RunFolder | None,
+        steps_per_epoch: int,
+        *,
+        step: Callable[[int, int], None],
+        look: Callable[[], object] | None,
+        undone: Callable[[], AbstractContextManager[None]],
+        say: Callable[[str], None],
+        twice: bool,
+    ) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.folder = folder
+        self._steps_per_epoch = steps_per_epoch
+        self._step = step
+        self._look = look
+        self._undone = undone
+        self._say = say
+        self._twice = twice
+
+    def made(self, identity: Mapping[str, Any]) -> tuple[int, int]:
+        """How many steps the run has and how often it is watched, the same when it is resumed.
+
+        Args:
+            identity: what makes the run what it is, beside the settings.
+
+        Raises:
+            GapfillError: the folder holds another run, or a plan that was changed.
+        """
+        wanted = self.settings.identity() | {"processes": ranks.world()} | dict(identity)
+        known = self.folder.plan(wanted) if self.folder is not None else None
+        if ranks.anyone(known is not None):
+            self._check(known)
+            if known is not None and known.get("mode") == "compile" and self._may_compile():
+                with self._undone():
+                    self._say(compile_losses(self.engine, self._time, None))
+        else:
+            if self._may_compile():
+                self._compile_a_long_run()
+            steps, looks = self.count()
+            known = {
+                "steps": steps,
+                "watch": looks,
+                "precision": self.engine.precision,
+                "mode": self.engine.mode,
+            }
+            if self.folder is not None:
+                self.folder.write_plan(wanted, known)
+        known = ranks.agree(known)
+        self.engine.precision = known["precision"]
+        return known["steps"], known["watch"]
+
+    def count(self) -> tuple[int, int]:
+        """How many steps and looks the settings lead to; a budget's are found by making some."""
+        settings = self.settings
+        if settings.budget is not None:
+            return self._rehearse(seconds(settings.budget))
+        if settings.steps is not None:
+            return settings.steps, settings.watch
+        if not self._steps_per_epoch:
+            raise GapfillError("this loader has no length: say how long with steps= or budget=.")
+        epochs = settings.epochs or DEFAULT_EPOCHS
+        steps = max(1, round(epochs * self._steps_per_epoch))
+        if steps > MOST_STEPS:
+            raise UsageError(f"{epochs:g} epochs are {steps:,} steps; at most {MOST_STEPS:,}.")
+        return steps, settings.watch
+
+    def _check(self, known: Mapping[str, Any] | None) -> None:
+        """Make sure that what a run decided is what its settings lead to."""
+        if known is None or self.folder is None:
+            return
+        fixed = {} if self.settings.precision == "auto" else {"precision": self.settings.precision}
+        if self.settings.budget is None:
+            steps, looks = self.count()
+            fixed |= {"steps": steps, "watch": looks}
+        wrong = differing({name: known.get(name) for name in fixed}, fixed)
+        if wrong or set(known) - {"mode"} != {"steps", "watch", "precision"}:
+            raise GapfillError(
+                f"{self.folder.path / 'plan.json'} decides what its settings do not lead to "
+                f"({wrong}). Give another --out, or delete {self.folder.path} to begin again."
+            )
+
+    def _may_compile(self) -> bool:
+        """Whether the mode was left to us, and steps are captured that might be compiled too."""
+        return self.settings.mode == "auto" and self.engine.mode == "graph" and self._twice
+
+    def _compile_a_long_run(self) -> None:
+        """Compile the losses of a run that is long enough to earn it, if its steps gain by it."""
+        budget = self.settings.budget
+        steps = None if budget is not None else self.count()[0]
+        if steps is not None and steps < FEW:
+            return
+        with self._undone():
+            plain = self._time()
+            length = seconds(budget or "") if steps is None else steps * plain
+            if length >= LONG:
+                self._say(compile_losses(self.engine, self._time, plain))
+
+    def _time(self) -> float:
+        """Seconds of a step, found by making some."""
+        return time_steps(self.engine, self._step, self.engine.device)
+
+    def _rehearse(self, budget: float) -> tuple[int, int]:
+        """How many steps and looks fit in `budget` seconds, by timing some and undoing them."""
+        engine, looks = self.engine, self.settings.watch
+        with self._undone():
+            steps, looks = rehearse(budget, engine, self._step, self._look, looks, engine.device)
+        if steps < _LITTLE:
+            self._say(
+                f"a budget of {self.settings.budget} is {steps:,} steps on this machine as "
+                "it is now, too few to learn much: give more, or let other work end first"
+            )
+        return steps, looks
