@@ -145,14 +145,20 @@ def aside(stream: torch.cuda.Stream) -> Iterator[None]:
     """On `stream`, where work that is captured there later has to begin."""
     current = torch.cuda.current_stream(stream.device)
     stream.wait_stream(current)
-    with torch.cuda.stream(stream):
-        yield
-    current.wait_stream(stream)
+    try:
+        with torch.cuda.stream(stream):
+            yield
+    finally:
+        current.wait_stream(stream)
 
 
 def reason(error: BaseException) -> str:
-    """The first line of what went wrong first: the end of a broken capture fails once more."""
+    """The first line of what went wrong first.
+
+    The end of a broken capture fails once more, and PyTorch's compiler wraps what it met.
+    """
     while isinstance(error.__context__, RuntimeError):
         error = error.__context__
+    error = getattr(error, "inner_exception", error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0].rstrip(".") if lines else type(error).__name__

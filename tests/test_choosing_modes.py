@@ -1,6 +1,8 @@
 """Which way of making a step is chosen, with a GPU's timings and processes stood in for."""
 
+import gc
 import json
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +16,7 @@ from gapfill.data import Stream
 from gapfill.errors import UsageError
 from gapfill.randomness import seeded
 from gapfill.train import compiled, decisions, trainer
+from gapfill.train.engine import Engine
 from gapfill.train.folder import RunFolder
 from gapfill.train.mode import FEW, LONG, compile_losses, resolve_mode
 from gapfill.types import Update
@@ -46,6 +49,8 @@ def test_several_processes_capture_when_they_are_asked_to_and_talk_over_nccl(mon
     assert resolve_mode("auto", CUDA, [an_update()]) == "eager"
     with pytest.raises(UsageError, match=r"can be captured over NCCL alone\.$"):
         resolve_mode("graph", CUDA, [an_update()])
+    with pytest.raises(UsageError, match="but several processes train together"):
+        resolve_mode("compile", CUDA, [an_update()])
 
 
 def test_batchnorm_of_several_gpus_is_torchs_own(monkeypatch):
@@ -56,6 +61,12 @@ def test_batchnorm_of_several_gpus_is_torchs_own(monkeypatch):
     monkeypatch.setattr(ranks, "total", lambda x: 2 * x)  # the other process has the same pictures
     x = torch.randn(4, 3, 5, 5)
     torch.testing.assert_close(layer(x), nn.BatchNorm2d(3)(x))
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (4, 3, 5), (4, 3, 5, 5, 5)], ids=str)
+def test_batchnorm_takes_maps_alone_as_torchs_does(shape):
+    with pytest.raises(ValueError, match="expected 4D input"):
+        nets.BatchNorm2d(3)(torch.zeros(shape))
 
 
 class Stub:
@@ -92,11 +103,13 @@ def test_a_run_that_began_with_compiled_losses_goes_on_so_however_fast_it_is():
 
 def test_where_nothing_can_be_compiled_the_run_goes_on_without():
     def fail():
-        raise RuntimeError("backend='inductor' raised:\nRuntimeError: Cannot find Triton.")
+        error = RuntimeError("backend='inductor' raised:\nTritonMissing: Cannot find Triton.")
+        error.inner_exception = ValueError("Cannot find Triton.\nMore on it.")  # as PyTorch does
+        raise error
 
     engine = Stub()
     assert compile_losses(engine, fail, 0.0024) == (
-        "the losses cannot be compiled here (backend='inductor' raised:); going on without"
+        "the losses cannot be compiled here (Cannot find Triton); going on without"
     )
     assert engine.mode == "graph"
     uncapturable = Stub(falls_to="graph")
@@ -158,6 +171,53 @@ def test_a_short_run_or_one_told_how_is_not_compiled(as_on_a_gpu, monkeypatch, t
     seconds["graph"] = LONG / 5 if not more else LONG
     assert fit(tmp_path, **more).training_cost["mode"] == "graph"
     assert decided(tmp_path)["mode"] == "graph"
+
+
+def test_a_run_whose_steps_cannot_be_captured_is_not_compiled(as_on_a_gpu, monkeypatch, tmp_path):
+    monkeypatch.setattr(decisions, "FEW", 3)
+
+    def time_steps(engine, step, device):
+        engine.take("eager")  # as where a capture failed
+        return LONG
+
+    monkeypatch.setattr(decisions, "time_steps", time_steps)
+    assert fit(tmp_path).training_cost["mode"] == "eager"
+    assert decided(tmp_path)["mode"] == "eager"
+
+
+@pytest.mark.parametrize(("budget", "timed"), [("899s", []), ("900s", ["graph", "compile"])])
+def test_a_budget_says_by_itself_whether_it_is_long(as_on_a_gpu, monkeypatch, budget, timed):
+    monkeypatch.setattr(decisions, "rehearse", lambda *given: (3, 1))
+    as_on_a_gpu[0]["graph"] = 1.0
+    fit(None, steps=None, budget=budget)
+    assert as_on_a_gpu[1] == timed
+
+
+def test_a_finished_run_compiles_nothing_when_it_is_made_again(as_on_a_gpu, monkeypatch, tmp_path):
+    seconds, timed = as_on_a_gpu
+    monkeypatch.setattr(decisions, "FEW", 3)
+    seconds["graph"] = LONG
+    fit(tmp_path)
+    assert timed == ["graph", "compile"]
+    fit(tmp_path)
+    assert timed == ["graph", "compile"]
+
+
+def test_a_run_leaves_nothing_behind_that_only_a_collection_frees(monkeypatch, tmp_path):
+    engines, make = [], Engine.__init__
+
+    def noted(self, *given, **more):
+        make(self, *given, **more)
+        engines.append(weakref.ref(self))
+
+    monkeypatch.setattr(Engine, "__init__", noted)
+    gc.collect()
+    gc.disable()
+    try:
+        fit(tmp_path)
+        assert [engine() for engine in engines] == [None]
+    finally:
+        gc.enable()
 
 
 def test_runs_of_few_steps_are_not_timed(as_on_a_gpu, tmp_path):

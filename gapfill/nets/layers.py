@@ -21,6 +21,9 @@ class BatchNorm2d(nn.SyncBatchNorm, nn.BatchNorm2d):
     kernels of `torch.nn.SyncBatchNorm`, which there are for no CPU.
     """
 
+    def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002, the parents' name
+        nn.BatchNorm2d._check_input_dim(self, input)
+
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002, the parents' name
         """Normalise [N, C, H, W]."""
         if not self.training or ranks.world() == 1:

@@ -19,13 +19,16 @@ class Losses:
     gradients of all weights that it met. While one player's is made, the others' weights are
     therefore frozen; what several share (`Batch.once`) is made with none frozen, by itself.
 
+    PyTorch compiles a function a few times in a process at most, and models share some of theirs.
+    So whatever the process compiled before is forgotten here, and compiled anew where it is called.
+
     Args:
         module: whose weights there are.
         updates: whose losses.
     """
 
     def __init__(self, module: nn.Module, updates: Sequence[Update]) -> None:
-        _make_room(module)
+        torch.compiler.reset()
         self._losses = {update.name: _compiled(update.loss) for update in updates}
         self._others = {update.name: _others(module, update) for update in updates}
         self._frozen: list[Tensor] = []
@@ -51,21 +54,6 @@ class Losses:
         finally:
             _ask(frozen, False)
             self._frozen = frozen
-
-
-def _make_room(module: nn.Module) -> None:
-    """Forget what was compiled for a module of another kind.
-
-    PyTorch compiles a function a few times at most, and models share some of theirs; further seeds
-    of the same model share all that was compiled.
-    """
-    kind = type(module), tuple(each.shape for each in module.parameters())
-    if kind != _latest[0]:
-        torch.compiler.reset()
-        _latest[0] = kind
-
-
-_latest: list[object] = [None]
 
 
 def _others(module: nn.Module, update: Update) -> list[Tensor]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 from gapfill import ranks
@@ -15,6 +17,21 @@ from gapfill.train.mode import FEW, LONG, compile_losses
 from gapfill.train.settings import DEFAULT_EPOCHS, MOST_STEPS, Training, seconds
 
 _LITTLE = 50  # steps that teach a model next to nothing
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What a run decided when it began.
+
+    Attributes:
+        steps: how many there are.
+        looks: how often it is watched at most.
+        compiled: whether its losses were compiled.
+    """
+
+    steps: int
+    looks: int
+    compiled: bool
 
 
 class Decisions:
@@ -55,8 +72,8 @@ class Decisions:
         self._say = say
         self._twice = twice
 
-    def made(self, identity: Mapping[str, Any]) -> tuple[int, int]:
-        """How many steps the run has and how often it is watched, the same when it is resumed.
+    def made(self, identity: Mapping[str, Any]) -> Decided:
+        """What the run decided, when it began if it goes on.
 
         Args:
             identity: what makes the run what it is, beside the settings.
@@ -68,9 +85,6 @@ class Decisions:
         known = self.folder.plan(wanted) if self.folder is not None else None
         if ranks.anyone(known is not None):
             self._check(known)
-            if known is not None and known.get("mode") == "compile" and self._may_compile():
-                with self._undone():
-                    self._say(compile_losses(self.engine, self._time, None))
         else:
             if self._may_compile():
                 self._compile_a_long_run()
@@ -85,7 +99,13 @@ class Decisions:
                 self.folder.write_plan(wanted, known)
         known = ranks.agree(known)
         self.engine.precision = known["precision"]
-        return known["steps"], known["watch"]
+        return Decided(known["steps"], known["watch"], known.get("mode") == "compile")
+
+    def compile_again(self) -> None:
+        """Compile the losses of a run that began so, under a mode that was left to us."""
+        if self._may_compile():
+            with self._undone():
+                self._say(compile_losses(self.engine, self._time, None))
 
     def count(self) -> tuple[int, int]:
         """How many steps and looks the settings lead to; a budget's are found by making some."""
@@ -124,13 +144,14 @@ class Decisions:
     def _compile_a_long_run(self) -> None:
         """Compile the losses of a run that is long enough to earn it, if its steps gain by it."""
         budget = self.settings.budget
-        steps = None if budget is not None else self.count()[0]
-        if steps is not None and steps < FEW:
+        length = math.inf if budget is None else seconds(budget)
+        steps = self.count()[0] if budget is None else FEW
+        if length < LONG or steps < FEW:
             return
         with self._undone():
             plain = self._time()
-            length = seconds(budget or "") if steps is None else steps * plain
-            if length >= LONG:
+            long = budget is not None or steps * plain >= LONG
+            if long and self.engine.mode == "graph":  # its steps could be captured
                 self._say(compile_losses(self.engine, self._time, plain))
 
     def _time(self) -> float:

@@ -7,6 +7,7 @@ Nothing else in the library calls `backward` or `step`, but for searches in `fil
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -79,11 +80,21 @@ class Engine:
         self.take(mode)
 
     def take(self, mode: str) -> None:
-        """Make the next steps in another mode; `graph` only where steps are captured now."""
+        """Make the next steps in another mode; `graph` is `eager` where no step can be captured."""
+        if mode == "graph" and self.device.type == "cuda" and not self.captures:
+            mode = "eager"
         self.mode = mode
         self._compiled = compiled.Losses(self.module, self.updates) if mode == "compile" else None
         self.captures = self.captures and mode != "eager"
         self._made.clear()
+
+    @contextmanager
+    def graphs(self) -> Iterator[None]:
+        """Lets go of what was captured at the block's end, with the memory that belongs to it."""
+        try:
+            yield
+        finally:
+            self._made.clear()
 
     def prepare(self, total: int) -> None:
         """Fit the learning rates and the averaging to the run's length.

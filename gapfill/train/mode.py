@@ -36,8 +36,10 @@ def resolve_mode(mode: str, device: torch.device, updates: Sequence[Update] = ()
         return "eager" if obstacle or ranks.world() > 1 else "graph"
     if mode == "graph" and obstacle:
         raise UsageError(f"--mode graph asked, but {obstacle}.")
-    if mode == "compile" and obstacle and device.type == "cuda":
-        raise UsageError(f"--mode compile captures the step on CUDA, but {obstacle}.")
+    if mode == "compile" and device.type == "cuda":
+        obstacle = "several processes train together" if ranks.world() > 1 else obstacle
+        if obstacle:
+            raise UsageError(f"--mode compile captures the step on CUDA, but {obstacle}.")
     return mode
 
 

@@ -29,8 +29,8 @@ class Training:
         seed: names masks, order, flips and noise.
         device: `auto`, `cpu`, `cuda` or `cuda:<index>`.
         mode: `eager` (PyTorch's calls), `compile` (each loss compiled) or `graph` (the whole step a
-            CUDA graph), equal but for rounding; `auto` takes what is fastest here, and on a GPU
-            compiles in a run of a quarter of an hour or more, if that makes its steps faster.
+            CUDA graph), equal but for rounding; `auto` takes a graph on a GPU, where it can,
+            and compiles there too in a run of a quarter of an hour or more, if that is faster.
         precision: `bf16` is autocast with float32 weights; `auto` takes it where it is fast.
         schedule: how the learning rate falls to zero after the warm-up, from the first step to the
             last on which its optimiser has a turn; `constant` leaves it as it is.

@@ -93,6 +93,7 @@ class Trainer:
         self.batch_size = 0
         self.begun = False
         self._clock = 0.0
+        self._steps_per_epoch = steps_per_epoch
         self._identity = dict(identity or {})
         self._skip = skip
         self._watch = watch if settings.watch else None
@@ -109,18 +110,6 @@ class Trainer:
         precision = resolve_precision(settings.precision, self.device)
         mode = resolve_mode(settings.mode, self.device, updates)
         self.engine = Engine(module, updates, settings, precision, mode, self.note, critics)
-        watching = self._watch
-        self._decisions = Decisions(
-            settings,
-            self.engine,
-            self._folder,
-            steps_per_epoch,
-            step=self._step,
-            look=None if watching is None else lambda: watching(self._averaged, 0),
-            undone=self._undone,
-            say=self._say,
-            twice=skip is None,
-        )
 
     def run(self, signals: Signals | None = None) -> int:
         """Train to the end, or from where the folder's last checkpoint is, and return the steps.
@@ -139,17 +128,22 @@ class Trainer:
             with Signals() as signals:
                 return self.run(signals)
         held = nullcontext() if self._folder is None else self._folder.held()
-        with held, kept(self.device):
+        with held, kept(self.device), self.engine.graphs():
             with signals.hasty():
-                total, looks = self._decisions.made(self._identity)
+                decisions = self._decisions()
+                decided = decisions.made(self._identity)
+            total = decided.steps
             self._resume()
+            if decided.compiled and self._done < total:
+                with signals.hasty():
+                    decisions.compile_again()
             if self._folder is not None and self._on_begin is not None:
                 self._on_begin(self._folder.path)
             self.begun = True
             if self._skip is not None and 0 < self._done < total:
                 self._catch_up(self._skip, signals)
             self.engine.prepare(total)
-            marks = self._watch_steps(total, looks)
+            marks = self._watch_steps(total, decided.looks)
             progress = Progress(
                 self.title,
                 total,
@@ -195,8 +189,8 @@ class Trainer:
 
     def stepper(self) -> Iterator[int]:
         """Make one training step each time it is asked, without log or checkpoint, for timing."""
-        with kept(self.device):
-            total, _ = self._decisions.count()
+        with kept(self.device), self.engine.graphs():
+            total, _ = self._decisions().count()
             self.engine.prepare(total)
             for step in range(total):
                 self._step(step)
@@ -249,6 +243,21 @@ class Trainer:
             self._ledger.add(step, self.engine.step(step, batch))
         self._done = step + 1
         self.batch_size = len(batch.image) * ranks.world()
+
+    def _decisions(self) -> Decisions:
+        """Made when it is asked for: kept, it would keep this trainer and its graphs alive."""
+        watch = self._watch
+        return Decisions(
+            self.settings,
+            self.engine,
+            self._folder,
+            self._steps_per_epoch,
+            step=self._step,
+            look=None if watch is None else lambda: watch(self._averaged, 0),
+            undone=self._undone,
+            say=self._say,
+            twice=self._skip is None,
+        )
 
     @contextmanager
     def _undone(self) -> Iterator[None]:
