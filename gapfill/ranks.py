@@ -84,8 +84,8 @@ def rank() -> int:
     return distributed.get_rank() if world() > 1 else 0
 
 
-def capturable() -> bool:
-    """Whether a CUDA graph can hold what the processes exchange."""
+def over_nccl() -> bool:
+    """Whether the processes exchange tensors of GPUs, which a CUDA graph can hold."""
     return distributed.get_backend() == "nccl"
 
 
@@ -176,7 +176,7 @@ class _Asked:
 
 def _meeting_place() -> torch.device:
     """Where the tensors lie that the processes exchange."""
-    if distributed.get_backend() == "nccl":
+    if over_nccl():
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("cpu")
 

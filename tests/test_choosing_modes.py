@@ -42,10 +42,10 @@ def test_a_graph_is_the_choice_where_it_can_be_had_and_is_refused_where_not():
 
 def test_several_processes_capture_when_they_are_asked_to_and_talk_over_nccl(monkeypatch):
     monkeypatch.setattr(ranks, "world", lambda: 2)
-    monkeypatch.setattr(ranks, "capturable", lambda: True)
+    monkeypatch.setattr(ranks, "over_nccl", lambda: True)
     assert resolve_mode("auto", CUDA, [an_update()]) == "eager"
     assert resolve_mode("graph", CUDA, [an_update()]) == "graph"
-    monkeypatch.setattr(ranks, "capturable", lambda: False)
+    monkeypatch.setattr(ranks, "over_nccl", lambda: False)
     assert resolve_mode("auto", CUDA, [an_update()]) == "eager"
     with pytest.raises(UsageError, match=r"can be captured over NCCL alone\.$"):
         resolve_mode("graph", CUDA, [an_update()])

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from gapfill.report import duels, findings, learning, panels, tables
 from gapfill.report.load import History, Pictures, Scores
@@ -31,7 +30,6 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["code"] = _code
     kinds = [mask["kind"] for mask in results["protocol"]["masks"]]
     side = pictures["real"].shape[-1]
     grid = panels.grid_rows(results, pictures)
@@ -103,13 +101,3 @@ def _date(text: str) -> str:
     except ValueError:
         return text
     return f"{moment.day}\N{NO-BREAK SPACE}{moment:%B}\N{NO-BREAK SPACE}{moment.year}"
-
-
-def _code(text: str) -> Markup:
-    """Names between backticks, as docstrings have them, in HTML's words."""
-    parts = text.split("`")
-    marked = (
-        Markup("<code>{}</code>" if odd % 2 else "{}").format(part)
-        for odd, part in enumerate(parts)
-    )
-    return Markup().join(marked)

@@ -76,7 +76,7 @@ def _obstacle(device: torch.device, updates: Sequence[Update]) -> str:
     """Why a step cannot be captured."""
     if device.type != "cuda":
         return "it needs a CUDA device"
-    if ranks.world() > 1 and not ranks.capturable():
+    if ranks.world() > 1 and not ranks.over_nccl():
         return "what several processes exchange can be captured over NCCL alone"
     for optimizer in optimizers_of(updates):
         if "capturable" not in optimizer.defaults:
