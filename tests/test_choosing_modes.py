@@ -123,7 +123,7 @@ def as_on_a_gpu(monkeypatch):
     seconds = {"graph": 0.0, "compile": 0.0}
     timed = []
 
-    def time_steps(engine, step, device):
+    def time_steps(engine, step):
         engine.prepare(10)
         step(0, 0)  # moves weights, which must be undone
         timed.append(engine.mode)
@@ -176,7 +176,7 @@ def test_a_short_run_or_one_told_how_is_not_compiled(as_on_a_gpu, monkeypatch, t
 def test_a_run_whose_steps_cannot_be_captured_is_not_compiled(as_on_a_gpu, monkeypatch, tmp_path):
     monkeypatch.setattr(decisions, "FEW", 3)
 
-    def time_steps(engine, step, device):
+    def time_steps(engine, step):
         engine.take("eager")  # as where a capture failed
         return LONG
 

@@ -23,7 +23,6 @@ def rehearse(
     step: Callable[[int, int], None],
     look: Callable[[], object] | None,
     looks: int,
-    device: torch.device,
 ) -> tuple[int, int]:
     """How many steps and looks fit; the steps that are made to find out are for the caller to undo.
 
@@ -33,9 +32,8 @@ def rehearse(
         step: makes a step, with the batch of another number.
         look: scores the weights on the validation pictures, if anybody watches.
         looks: how many looks there may be at most.
-        device: where the steps run.
     """
-    typical = time_steps(engine, step, device)
+    typical = time_steps(engine, step)
     looking = 0.0
     if look is None:
         looks = 0
@@ -49,7 +47,7 @@ def rehearse(
     return min(max(1, steps), MOST_STEPS), looks
 
 
-def time_steps(engine: Engine, step: Callable[[int, int], None], device: torch.device) -> float:
+def time_steps(engine: Engine, step: Callable[[int, int], None]) -> float:
     """Seconds of a step, on average over a run; see `rehearse` for what is given."""
     engine.prepare(_PLACES * _LENGTH)  # long enough to have all phases
     phases: dict[tuple[bool, ...], list[int]] = {}
@@ -57,7 +55,10 @@ def time_steps(engine: Engine, step: Callable[[int, int], None], device: torch.d
         phases.setdefault(engine.turns(first, _GROUP), []).append(first)
     data = itertools.count()
     timed = [
-        (_time_phase(places[-1], data, step, 4 if engine.captures else 1, device), len(places))
+        (
+            _time_phase(places[-1], data, step, 4 if engine.captures else 1, engine.device),
+            len(places),
+        )
         for places in phases.values()
     ]
     return sum(each * count for each, count in timed) / _PLACES

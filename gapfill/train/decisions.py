@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -144,25 +143,25 @@ class Decisions:
     def _compile_a_long_run(self) -> None:
         """Compile the losses of a run that is long enough to earn it, if its steps gain by it."""
         budget = self.settings.budget
-        length = math.inf if budget is None else seconds(budget)
-        steps = self.count()[0] if budget is None else FEW
-        if length < LONG or steps < FEW:
+        given = None if budget is None else seconds(budget)
+        steps = self.count()[0] if given is None else FEW
+        if steps < FEW or (given is not None and given < LONG):
             return
         with self._undone():
             plain = self._time()
-            long = budget is not None or steps * plain >= LONG
-            if long and self.engine.mode == "graph":  # its steps could be captured
+            length = steps * plain if given is None else given
+            if length >= LONG and self.engine.mode == "graph":  # its steps could be captured
                 self._say(compile_losses(self.engine, self._time, plain))
 
     def _time(self) -> float:
         """Seconds of a step, found by making some."""
-        return time_steps(self.engine, self._step, self.engine.device)
+        return time_steps(self.engine, self._step)
 
     def _rehearse(self, budget: float) -> tuple[int, int]:
         """How many steps and looks fit in `budget` seconds, by timing some and undoing them."""
-        engine, looks = self.engine, self.settings.watch
+        looks = self.settings.watch
         with self._undone():
-            steps, looks = rehearse(budget, engine, self._step, self._look, looks, engine.device)
+            steps, looks = rehearse(budget, self.engine, self._step, self._look, looks)
         if steps < _LITTLE:
             self._say(
                 f"a budget of {self.settings.budget} is {steps:,} steps on this machine as "
