@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 
 from gapfill.errors import UsageError
+
+_PIECE = 8 * 2**20  # bytes of gradients that are exchanged together, at least
 
 
 def start(device: str = "auto") -> torch.device:
@@ -96,19 +99,67 @@ def broadcast(module: nn.Module) -> None:
             distributed.broadcast(tensor, 0)
 
 
-def average(tensors: Iterable[Tensor | None]) -> None:
-    """Replace each tensor by its mean over the processes, in place."""
+@contextmanager
+def averaging(weights: Sequence[Tensor]) -> Iterator[None]:
+    """Make the gradients of a backward pass inside the block their means over the processes.
+
+    They are exchanged in pieces, each as soon as it is complete, while the pass goes on; those of
+    the last layers come first. Every process must compute gradients of the same weights.
+    """
     if world() == 1:
+        yield
         return
-    present = [tensor for tensor in tensors if tensor is not None]
-    if not present:
-        return
-    flat = torch.cat([tensor.reshape(-1) for tensor in present])
-    distributed.all_reduce(flat)
-    flat /= world()
-    pieces = flat.split([tensor.numel() for tensor in present])
-    for tensor, piece in zip(present, pieces, strict=True):
-        tensor.copy_(piece.view_as(tensor))
+    exchange = _Exchange(weights)
+    hooks = [weight.register_post_accumulate_grad_hook(exchange.arrived) for weight in weights]
+    try:
+        yield
+        exchange.finish()
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class _Exchange:
+    """The gradients of one backward pass, in pieces, on their way through the processes."""
+
+    def __init__(self, weights: Sequence[Tensor]) -> None:
+        self.pieces: list[list[Tensor]] = [[]]
+        size = 0
+        for weight in reversed(weights):  # about the order in which a backward pass comes to them
+            if size >= _PIECE:
+                self.pieces.append([])
+                size = 0
+            self.pieces[-1].append(weight)
+            size += weight.numel() * weight.element_size()
+        self._place = {weight: at for at, each in enumerate(self.pieces) for weight in each}
+        self._missing = [len(each) for each in self.pieces]
+        self._sent: list[tuple[list[Tensor], Tensor, Any]] = []
+        self._next = 0
+
+    def arrived(self, weight: Tensor) -> None:
+        """Note that a gradient is there; send what is complete, in the order that all keep."""
+        self._missing[self._place[weight]] -= 1
+        while self._next < len(self.pieces) and not self._missing[self._next]:
+            self._send()
+
+    def _send(self) -> None:
+        piece = self.pieces[self._next]
+        self._next += 1
+        gradients = [weight.grad for weight in piece if weight.grad is not None]
+        if gradients:
+            flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+            self._sent.append((gradients, flat, distributed.all_reduce(flat, async_op=True)))
+
+    def finish(self) -> None:
+        """Send the rest, wait for all, and put the means in the gradients' places."""
+        while self._next < len(self.pieces):  # some weights had no part in the loss
+            self._send()
+        for gradients, flat, work in self._sent:
+            work.wait()  # on a GPU its stream waits, this thread does not
+            flat /= world()
+            means = flat.split([gradient.numel() for gradient in gradients])
+            for gradient, mean in zip(gradients, means, strict=True):
+                gradient.copy_(mean.view_as(gradient))
 
 
 def agree(value: Any) -> Any:

@@ -4,12 +4,14 @@ import os
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 import gapfill
+from gapfill import ranks
 from gapfill.checkpoint import load
 from gapfill.nets import BatchNorm2d
 
@@ -123,3 +125,64 @@ def test_alone_our_batchnorm_is_torchs_to_the_bit():
     ours, torchs = BatchNorm2d(3), nn.BatchNorm2d(3)
     assert torch.equal(ours(x), torchs(x))
     assert torch.equal(ours.running_var, torchs.running_var)
+
+
+class Sums:
+    """Stands in for the other of two processes, which has three times our gradients."""
+
+    def __init__(self, layers):
+        self.layers, self.sent, self.done = layers, [], []
+
+    def all_reduce(self, flat, async_op=False):
+        assert async_op
+        there = [layer.weight.grad is not None for layer in self.layers]
+        self.sent.append((flat.numel(), there))
+        ours = flat.clone()
+
+        def wait():
+            flat.add_(3 * ours)
+            self.done.append(flat.numel())
+
+        return SimpleNamespace(wait=wait)
+
+
+@pytest.fixture
+def two(monkeypatch):
+    def join(layers):
+        sums = Sums(layers)
+        monkeypatch.setattr(ranks, "world", lambda: 2)
+        monkeypatch.setattr(ranks.distributed, "all_reduce", sums.all_reduce)
+        return sums
+
+    return join
+
+
+def test_gradients_of_the_last_layers_travel_while_the_first_are_computed(two, monkeypatch):
+    layers = [nn.Linear(3, 3) for _ in range(3)]
+    weights = [weight for layer in layers for weight in layer.parameters()]
+    loss = nn.Sequential(*layers)(torch.randn(2, 3)).sum()
+    alone = torch.autograd.grad(loss, weights, retain_graph=True)
+    sums = two(layers)
+    monkeypatch.setattr(ranks, "_PIECE", 12 * 4)  # a layer's own nine weights and three biases
+    with ranks.averaging(weights):
+        loss.backward(inputs=weights)
+        assert [size for size, _ in sums.sent] == [12, 12, 12]
+        assert sums.sent[0][1] == [False, False, True]
+        assert sums.sent[1][1] == [False, True, True]
+        assert not sums.done
+    assert sums.done == [12, 12, 12]
+    for weight, own in zip(weights, alone, strict=True):
+        torch.testing.assert_close(weight.grad, 2 * own)  # (own + 3 own) / 2
+    assert not any(weight._post_accumulate_grad_hooks for weight in weights)
+
+
+def test_weights_without_a_gradient_hold_nothing_up(two, monkeypatch):
+    layers = [nn.Linear(2, 2, bias=False) for _ in range(3)]
+    sums = two(layers)
+    monkeypatch.setattr(ranks, "_PIECE", 16)
+    weights = [layer.weight for layer in layers]
+    with ranks.averaging(weights):
+        layers[0](torch.ones(1, 2)).sum().backward()
+    assert [size for size, _ in sums.sent] == [4]
+    torch.testing.assert_close(weights[0].grad, torch.full((2, 2), 2.0))
+    assert weights[1].grad is None

@@ -180,8 +180,8 @@ class Engine:
         if not isinstance(loss, Tensor):
             raise GapfillError(f"the update '{update.name}' gave no loss term.")
         update.optimizer.zero_grad(set_to_none=True)
-        loss.backward(inputs=weights)
-        ranks.average(weight.grad for weight in weights)
+        with ranks.averaging(weights):
+            loss.backward(inputs=weights)
         if self.settings.clip:
             nn.utils.clip_grad_norm_(weights, self.settings.clip)
         update.optimizer.step()
