@@ -83,7 +83,9 @@ class Progress:
         elif made == _PACE:
             left = self._pace() * (self.total - self.done)
             before = f", {self._first:,} of them made before" if self._first else ""
-            self._say(f"{self.total:,} steps{before}, about {duration(left)} to go")
+            # A look, or reading the first pictures, takes longer than a run of moments.
+            when = f", about {duration(left)} to go" if left >= _PAUSE else ""
+            self._say(f"{self.total:,} steps{before}{when}")
         elif made > _PACE and self.done < self.total and self._tenth():
             left = self._pace() * (self.total - self.done)
             self._on_the_way(f"step {self.done:,} of {self.total:,}, {duration(left)} to go")
