@@ -168,16 +168,18 @@ def open_weights(
 ) -> Inpainter:
     """The model `name` with the weights that a word on a command line means, to train it further.
 
+    They may be another model's with the same network: its critics are then new.
+
     Args:
         word: `NAME` or `NAME@TAG` that come with the package, or the folder of a saved model or of
             a run; a folder of this name goes before.
         name: the model that is asked for.
         which: as for `load`.
-        settings: as for `load`, once it is sure that it is the model.
+        settings: as for `load`; of another model's weights, the new model's settings.
 
     Raises:
-        UsageError: there are none, they are another model's, it does not learn by steps, or what
-            `load` refuses.
+        UsageError: there are none, they are of another network, it does not learn by steps, or
+            what `load` refuses.
         GapfillError: as for `load`.
     """
     path, settings = expand(word), settings or {}
@@ -195,23 +197,27 @@ def open_weights(
             )
         folder = weights.folder_of(tagged, tag)
         found = saved.read(folder, f"{tagged}@{folder.name}")
-    if found.card.model != name:
-        raise UsageError(
-            f"the weights of {found.title} are a '{found.card.model}'s, not a '{name}'s."
-        )
-    if not model_class(name).optimised():
+    cls = model_class(name)
+    if not cls.optimised():
         raise UsageError(f"'{name}' learns all at once, and begins with no weights.")
+    if found.card.model != name:
+        return saved.taken_over(found, _class_of(found), cls, settings)
     return _made(found, settings)
 
 
 def _made(found: saved.Found, settings: Mapping[str, Any]) -> Inpainter:
     """The model of what was found in a folder, with its settings or with others of learning."""
+    cls = _class_of(found)
+    return saved.changed(found, cls, settings) if settings else saved.made(found, cls)
+
+
+def _class_of(found: saved.Found) -> type[Inpainter]:
+    """The class of the model that was found in a folder."""
     try:
-        cls = model_class(found.card.model)
+        return model_class(found.card.model)
     except UsageError as error:
         newer = newer_than_this(found.card.gapfill)
         raise UsageError(f"{found.where}: {error}{newer}") from error
-    return saved.changed(found, cls, settings) if settings else saved.made(found, cls)
 
 
 def _title(folder: Path) -> str:

@@ -102,6 +102,71 @@ def made(found: Found, cls: type[Inpainter]) -> Inpainter:
         raise GapfillError(
             f"the weights in {Path(found.where).parent} do not fit '{card.model}': {reason}{newer}"
         ) from error
+    return _known(model, found)
+
+
+def taken_over(
+    found: Found, source: type[Inpainter], cls: type[Inpainter], settings: Mapping[str, Any]
+) -> Inpainter:
+    """A model of another class with the same network, which begins with these weights.
+
+    Settings that both models have are the source's where its network depends on them, else the
+    model's own. Its critics are new.
+
+    Raises:
+        UsageError: the network is another one, or settings that the model does not have.
+        GapfillError: weights that are not those of `source`.
+    """
+    given = made(found, source)
+    network, theirs = _network(given), plain(given.config)
+    own = plain(build(cls.Config, settings, where=cls.name))
+    kept = {
+        name: theirs[name]
+        for name in theirs.keys() & own.keys() - settings.keys()
+        if name == "size" or not _fits(source, theirs | {name: own[name]}, network)
+    }
+    config = build(cls.Config, kept | dict(settings), where=cls.name)
+    if not _fits(cls, plain(config), network):
+        raise UsageError(
+            f"the weights of {found.title} are a '{source.name}'s, whose network is not that of "
+            f"this '{cls.name}'."
+        )
+    with seeded(0):  # whose weights are replaced, but for the critics
+        model = cls(config)
+    with torch.no_grad():
+        for name, weight in _network(model).items():
+            weight.copy_(network[name])
+    model.new_critics = tuple(model.critics)
+    return _known(model, found)
+
+
+def _network(model: Inpainter) -> dict[str, Tensor]:
+    """The weights that fill; those of the model's first part begin with 0, and so on."""
+    parts = [name for name, _ in model.named_children() if name not in model.critics]
+    numbers = {name: str(number) for number, name in enumerate(parts)}
+    split = {name.partition("."): each for name, each in model.state_dict().items()}
+    return {
+        numbers.get(part, part) + dot + rest: each
+        for (part, dot, rest), each in split.items()
+        if part not in model.critics
+    }
+
+
+def _fits(cls: type[Inpainter], config: Mapping[str, Any], network: Mapping[str, Tensor]) -> bool:
+    """Whether a model with these settings has such weights."""
+    try:
+        built = build(cls.Config, config)
+        own = _network(_outline(cls, built) or cls(built))
+    except GapfillError:
+        return False
+    return {name: each.shape for name, each in own.items()} == {
+        name: each.shape for name, each in network.items()
+    }
+
+
+def _known(model: Inpainter, found: Found) -> Inpainter:
+    """The model with what is known of its weights, ready to fill."""
+    card = found.card
     model.training_cost = None if card.training is None else dict(card.training)
     model.training_run = None if card.run is None else dict(card.run)
     model.training_pictures = found.seen

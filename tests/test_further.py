@@ -167,7 +167,13 @@ def test_fit_goes_on_from_a_folder(run, given, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("unet", "--from", "GIVEN"), "the weights of given are a 'cnn's, not a 'unet's."),
+        (
+            ("unet", "--from", "GIVEN"),
+            "weights of given are a 'cnn's, whose network is not that",
+        ),
+        (("mean", "--from", "GIVEN"), "'mean' learns all at once, and begins with no weights."),
+        (("context_encoder", "--from", "GIVEN", "--set", "width=8"), "of this 'context_encoder'."),
+        (("context_encoder", "--from", "GIVEN", "--set", "depth=2"), "unknown setting 'depth'"),
         (("cnn", "--from", "GIVEN", "--set", "width=8"), "were made with width=4, not 8"),
         (("cnn", "--from", "nowhere"), "there are no weights at nowhere: give the folder"),
         (("cnn", "--from", "cnn"), "no weights of 'cnn' come with gapfill."),
@@ -189,3 +195,31 @@ def test_what_comes_with_the_package_is_trained_further(given, monkeypatch, tmp_
     ):
         assert fit(model).began_with["name"] == "cnn@any"
         assert model.config.lr == 1e-4
+
+
+def test_another_model_with_the_same_network_begins_with_its_weights(given, capsys):
+    before = gapfill.load(given)
+    model = registry.open_weights(str(given), "context_encoder", settings={"lr_critic": 1e-3})
+    assert (model.name, model.config.size, model.config.width) == ("context_encoder", 32, 4)
+    fresh = gapfill.create("context_encoder")
+    assert model.config.adversarial == fresh.config.adversarial
+    assert (model.config.lr, model.config.lr_critic) == (fresh.config.lr, 1e-3)
+    image, mask = testing.pictures(before), testing.holes(before)
+    assert torch.equal(model.inpaint(image, mask), before.inpaint(image, mask))
+    fit(model, quiet=False)
+    assert "the given weights have no 'critic'" in capsys.readouterr().err
+    assert model.began_with["name"] == "given"
+    assert model.training_pictures.trainings == 2
+
+
+def test_parts_of_other_names_are_the_same_network(tmp_path):
+    source = testing.trained(gapfill.create("pix2pix", critic_width=4, **SMALL))
+    source.save(tmp_path / "given", data="ours", critics=False)
+    model = registry.open_weights(str(tmp_path / "given"), "unet")
+    image, mask = testing.pictures(source), testing.holes(source)
+    assert torch.equal(model.inpaint(image, mask), source.inpaint(image, mask))
+    assert model.loaded_from["data"] == "ours"
+    assert model.new_critics == ()
+    assert message(registry.open_weights, str(tmp_path / "given"), "lama").endswith(
+        "are a 'pix2pix's, whose network is not that of this 'lama'."
+    )
