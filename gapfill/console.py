@@ -293,10 +293,15 @@ def _look_at_places(options: argparse.Namespace) -> None:
     """Find a mistake in where results shall go before the work, and what `~` means.
 
     Raises:
-        UsageError: a file that cannot be written, or a home that nobody knows.
+        UsageError: a file that cannot be written, a home that nobody knows, or an empty word, which
+            would mean the current folder or nothing.
     """
+    from gapfill.errors import UsageError
     from gapfill.reading.regular import expand
 
+    for value in vars(options).values():
+        if "" in (value if isinstance(value, list) else [value]):
+            raise UsageError("one of the words is empty; is a variable of the shell unset?")
     for name in ("out", "json", "log"):
         place = getattr(options, name, None)
         if place is not None and place != "-":

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gapfill import checkpoint, masks, metrics, ranks
+from gapfill.card import read_card
 from gapfill.config import build, plain
 from gapfill.data import known
 from gapfill.data.feed import MaskedBatches
@@ -23,6 +24,7 @@ from gapfill.origin import Origin
 from gapfill.randomness import mix, seeded
 from gapfill.reading.regular import expand
 from gapfill.train import Trainer, Training
+from gapfill.train.folder import differing
 from gapfill.train.signals import Signals
 from gapfill.types import Look
 from gapfill.watcher import Watcher
@@ -62,8 +64,10 @@ def fit(
     if folder is not None:
         checkpoint.check_folder(folder)
     if not model.optimised():
-        _study(model, loader, settings)
+        _study(model, loader, settings, folder)
     else:
+        if folder is not None and not (folder / "plan.json").exists():
+            _keep_what_is_there(folder, None)
         if model.dtype != torch.float32:
             kind = str(model.dtype).removeprefix("torch.")
             raise UsageError(
@@ -112,9 +116,32 @@ def _settings(model: Inpainter, training: Mapping[str, Any]) -> Training:
     return build(Training, training, where="fit")
 
 
-def _study(model: Inpainter, loader: Iterable[Any], settings: Training) -> None:
+def _keep_what_is_there(folder: Path, identity: Mapping[str, Any] | None) -> None:
+    """Refuse to take the place of what something else left in the folder.
+
+    Args:
+        folder: where the model will be saved.
+        identity: of a model that learns all at once, which may be made again; of others a plan
+            says so.
+    """
+    if identity is not None and (folder / "plan.json").exists():
+        raise UsageError(f"{folder} holds a run of another model. Give another --out.")
+    if (folder / "model" / "config.json").exists():
+        card = read_card(folder / "model")
+        if identity is None or differing(card.run or {}, identity):
+            raise UsageError(
+                f"{folder} holds a saved '{card.model}', whose place this one would take. "
+                "Give another --out."
+            )
+
+
+def _study(
+    model: Inpainter, loader: Iterable[Any], settings: Training, folder: Path | None
+) -> None:
     """`fit`, for a model that has no updates."""
     source = open_source(loader, model.device) if model.needs_training else None
+    if folder is not None:
+        _keep_what_is_there(folder, _study_identity(model, source))
     if source is not None:
         with seeded(mix(settings.seed, "study")):
             model.study(source.epoch())

@@ -19,8 +19,8 @@ from gapfill.reading.regular import expand, is_there, shortened
 if TYPE_CHECKING:
     from gapfill.inpainter import Inpainter
 
-FILES = ("config.json", "model.safetensors", "seen.safetensors", "README.md")
-"""All that is fetched or published."""
+FILES = ("config.json", "model.safetensors", "seen.safetensors")
+"""All that is fetched; a page, README.md, is published with them."""
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ def publish(folder: Path, name: str, private: bool, message: str) -> str:
             repo_id=name,
             folder_path=folder,
             commit_message=message,
-            allow_patterns=list(FILES),
+            allow_patterns=[*FILES, "README.md"],
         )
         return f"{hub.constants.ENDPOINT}/{name}"
 

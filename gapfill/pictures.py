@@ -18,7 +18,7 @@ from gapfill.errors import GapfillError, UsageError
 from gapfill.reading.formats import SUFFIXES, open_picture
 from gapfill.reading.holes import marked
 from gapfill.reading.noise import quiet
-from gapfill.reading.regular import open_regular, shortened
+from gapfill.reading.regular import composed, open_regular, shortened
 
 _ORIENTATION = 0x0112  # the EXIF tag
 UPRIGHT = {
@@ -106,7 +106,7 @@ def read_mask(
 
 
 def pictures_in(folder: Path) -> dict[str, Path]:
-    """The pictures directly in `folder` by their names without ending, in this order.
+    """The pictures directly in `folder` by their names without ending (`composed`), in this order.
 
     Raises:
         UsageError: two pictures have one name but for its ending.
@@ -118,12 +118,13 @@ def pictures_in(folder: Path) -> dict[str, Path]:
     for path in paths:
         if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
             continue
-        if path.stem in found:
+        stem = composed(path.stem)
+        if stem in found:
             raise UsageError(
-                f"{folder} holds {found[path.stem].name} and {path.name}: one of them must go, "
+                f"{folder} holds {found[stem].name} and {path.name}: one of them must go, "
                 "because pictures are paired by name."
             )
-        found[path.stem] = path
+        found[stem] = path
     return found
 
 
@@ -219,14 +220,19 @@ def _strips(picture: Image.Image) -> Iterator[tuple[int, int]]:
 
 
 def deep_levels(picture: Image.Image) -> np.ndarray:
-    """Bring a picture of more than 8 bits to uint8; `convert` would clip it."""
+    """Bring a picture of more than 8 bits to uint8; `convert` would clip it.
+
+    Floats and 32-bit integers have no range of their own: it is the first of the usual ones that
+    holds them, or reaches from the least to the most.
+    """
     pixels = np.asarray(picture)
     low, high = 0.0, 65535.0
-    if picture.mode == "F":
+    usual = {"F": ((0.0, 1.0), (0.0, 255.0)), "I": ((0.0, 255.0), (0.0, 65535.0))}
+    if picture.mode in usual:
         known = pixels[np.isfinite(pixels)] if not np.isfinite(pixels).all() else pixels
         least, most = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
         least, most = min(least, 0.0) if known.size < pixels.size else least, most
-        for low, high in ((0.0, 1.0), (0.0, 255.0), (least, most)):
+        for low, high in (*usual[picture.mode], (least, most)):
             if low <= least and most <= high:
                 break
     levels = np.empty(pixels.shape, np.uint8)

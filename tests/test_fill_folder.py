@@ -169,6 +169,49 @@ def test_the_same_command_again_fills_what_is_missing_or_newer(photos, capsys, m
     assert [name for name in now if now[name] != before[name]] == ["c"]
 
 
+def test_a_picture_that_was_moved_here_with_its_old_time_is_filled_again(photos, capsys):
+    assert fill(photos) == 0
+    other = photos.parent / "other.png"
+    Image.fromarray(255 - pixels("a")).save(other)
+    os.utime(other, (1, 1))
+    other.replace(photos / "a.png")
+    capsys.readouterr()
+    assert fill(photos) == 0
+    assert "filled 1 pictures" in capsys.readouterr().err
+    known = hole("a") == 0
+    filled = read(photos.parent / "out" / "a.png")
+    assert (filled[known] == 255 - pixels("a")[known]).all()
+
+
+def test_another_folder_or_format_is_not_taken_for_the_same(photos, tmp_path, capsys):
+    assert fill(photos) == 0
+    assert fill(photos, "--format", "jpg") == 2
+    assert "were filled otherwise (format: None there, .jpg now)" in capsys.readouterr().err
+    photos.rename(tmp_path / "others")
+    assert fill(tmp_path / "others") == 2
+    assert "were filled otherwise (pictures: " in capsys.readouterr().err
+
+
+def test_pictures_in_formats_that_are_not_read_are_named(photos, capsys):
+    (photos / "z.heic").write_bytes(b"")
+    (photos / "notes.txt").write_bytes(b"")
+    (photos / "clip.mp4").write_bytes(b"")
+    assert fill(photos) == 1
+    said = capsys.readouterr().err
+    assert "z.heic is left out: .heic is no format that is read; allowed are JPEG, " in said
+    assert "1 of 6 pictures could not be filled: z.heic." in said
+    assert "clip" not in said
+
+
+def test_names_are_paired_however_their_accents_are_spelt(photos, capsys):
+    for name in "bcde":
+        (photos / f"{name}.png").unlink()
+    (photos / "a.png").rename(photos / "\u00e9.png")
+    (photos.parent / "masks" / "a.png").rename(photos.parent / "masks" / "e\u0301.png")
+    assert fill(photos) == 0
+    assert names(photos) == ["\u00e9.png"]
+
+
 def test_an_interrupted_folder_goes_on(photos, monkeypatch):
     monkeypatch.setattr(folder, "_BATCH", 1)
     paint, count = folder.paint_many, []

@@ -223,3 +223,31 @@ def test_parts_of_other_names_are_the_same_network(tmp_path):
     assert message(registry.open_weights, str(tmp_path / "given"), "lama").endswith(
         "are a 'pix2pix's, whose network is not that of this 'lama'."
     )
+
+
+def test_no_fit_takes_the_place_of_what_another_left(given, tmp_path):
+    before = checkpoint.digest_of(given / "model" / "model.safetensors")
+    mean = gapfill.create("mean", size=32)
+    images = testing.pictures(gapfill.load(given), 8)
+    assert message(mean.fit, Stream(images, 4), out=given, quiet=True) == (
+        f"{given} holds a run of another model. Give another --out."
+    )
+    gapfill.load(given).save(tmp_path / "alone" / "model")
+    for other in (mean, gapfill.create("unet", **SMALL)):
+        settings = {} if other is mean else STEPS
+        text = message(other.fit, Stream(images, 4), out=tmp_path / "alone", quiet=True, **settings)
+        assert "holds a saved 'cnn', whose place this one would take." in text
+    assert checkpoint.digest_of(given / "model" / "model.safetensors") == before
+    folder = tmp_path / "mean"
+    for _ in range(2):  # the same again may be made again
+        mean.fit(Stream(images, 4), out=folder, quiet=True)
+    text = message(mean.fit, Stream(images[:4], 4), out=folder, quiet=True)
+    assert "holds a saved 'mean'" in text
+
+
+@pytest.mark.parametrize("words", [("--mask", "rect"), ("--steps", "9"), ("--precision", "fp32")])
+def test_what_learns_all_at_once_has_no_settings_of_training(tmp_path, capsys, words):
+    assert main(["fit", "mean", "--out", str(tmp_path / "run"), *words]) == 2
+    assert capsys.readouterr().err.endswith(
+        f"'mean' does not learn by steps: {words[0]} is not for it.\n"
+    )

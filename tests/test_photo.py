@@ -321,3 +321,14 @@ def test_fill_file_shows_the_model_the_upright_photo(probe, photo, mask, out):
     fill_file("probe", photo, mask, out, device="cpu", grain=False)
     assert redness(*tensors(read(out), odd_hole())) > 0.85
     assert probe.seen[0][0].shape[1:] == (3, 32, 32)
+
+
+def test_every_second_column_is_filled_through_one_window_too(saved, tmp_path, out):
+    pixels = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    hole = np.zeros((256, 256), np.uint8)
+    hole[:, ::2] = 255
+    Image.fromarray(hole).save(tmp_path / "mask.png")
+    fill_file(str(saved), tmp_path / "photo.png", tmp_path / "mask.png", out, context="whole")
+    with Image.open(out) as filled:
+        assert (np.array(filled)[:, 1::2] == pixels[:, 1::2]).all()

@@ -135,6 +135,17 @@ def test_one_window_for_all_is_the_largest_square_around_them():
     assert look(NOTHING, hole, SIDE, "20,0,95").groups[0].windows == (Box(0, 20, 95, 95),)
 
 
+def test_one_window_for_all_grows_where_next_to_nothing_is_known_in_it():
+    hole = marked(100, 400, (0, 150, 99, 248))
+    (window,) = plan_one(hole).groups[0].windows
+    assert (window.height, window.width) == (100, 200)
+
+
+def test_a_picture_of_one_row_whose_last_pixel_is_missing_is_planned():
+    (group,) = plan(marked(1, 5, (0, 4, 1, 5)), SIDE).groups
+    assert all(window.width > 1 for window in group.windows)
+
+
 def test_a_share_chooses_how_much_is_seen():
     hole = marked(1000, 1000, (450, 450, 550, 550))
     assert look(NOTHING, hole, SIDE, "0.01").groups[0].windows == (Box(0, 0, 1000, 1000),)

@@ -83,12 +83,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Fill each hole at the resolution that the model knows, and keep everything else."""
     from gapfill.fill.photo import ALPHA, Marking
+    from gapfill.reading.regular import expand
 
     if (options.mask is None) == (options.mask_option is None):
         raise UsageError("give one mask: MODEL PHOTO MASK, or --mask MASK.")
     if options.quality is not None and not 1 <= options.quality <= 100:
         raise UsageError(f"--quality must be 1 to 100; got {options.quality}.")
-    photo, word = Path(options.photo), options.mask or options.mask_option
+    photo, word = expand(options.photo), options.mask or options.mask_option
     how = {
         "mask": word if word == ALPHA else Path(word),
         "marking": Marking(options.invert_mask, options.grow, options.resize_mask),

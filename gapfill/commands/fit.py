@@ -84,6 +84,10 @@ def run(options: argparse.Namespace) -> None:
         recipe = replace(recipe, mask=masks.inverted_files([recipe.mask])[0])
     masks.check(recipe.mask)
     asked = console.given(options, *LENGTHS, "schedule", "device", "precision", "mode", "seed")
+    learns = model_class(recipe.model).optimised()
+    for name in () if learns else (*LENGTHS, "schedule", "precision", "mode", "mask", "logger"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"'{recipe.model}' does not learn by steps: --{name} is not for it.")
     train = recipe.train.changed(asked, where="fit")
     device = ranks.start(train.device)
     how = f"{resolve_precision(train.precision, device)}, {resolve_mode(train.mode, device)}"
@@ -91,10 +95,8 @@ def run(options: argparse.Namespace) -> None:
         model = given or recipe.create()
     table = open_table(options.data, size, options.crop, extra=options.extra)
     if ranks.rank() == 0:
-        holes = masks.describe(recipe.mask)
-        console.say(
-            f"data: {table.introduce()} · masks: {holes} · {device.type}, {how}", options.quiet
-        )
+        holes = f" · masks: {masks.describe(recipe.mask)} · {device.type}, {how}" if learns else ""
+        console.say(f"data: {table.introduce()}{holes}", options.quiet)
     with loggers.opened(options.logger, out / "tensorboard") as board:
         model.fit(
             Stream(table.part("train").images, recipe.batch_size, train.seed, flip=recipe.flip),

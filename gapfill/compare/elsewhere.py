@@ -14,6 +14,7 @@ from gapfill.compare import bank
 from gapfill.data import Table
 from gapfill.errors import UsageError, some
 from gapfill.pictures import pictures_in, read_picture
+from gapfill.reading.regular import composed
 
 WORD = "pictures:"
 """What begins a word after `--models` that names a folder of filled pictures."""
@@ -120,11 +121,12 @@ def match(folder: Path, files: Sequence[str]) -> list[Path]:
         UsageError: some are missing, or two pictures have one name.
     """
     there = pictures_in(folder)
-    missing = [file for file in files if Path(file).stem not in there]
+    stems = [composed(Path(file).stem) for file in files]
+    missing = [file for file, stem in zip(files, stems, strict=True) if stem not in there]
     if missing:
         count = f"{len(missing):,} of {len(files):,} pictures"
         raise UsageError(f"{folder} lacks {count}: {some(missing)}.")
-    return [there[Path(file).stem] for file in files]
+    return [there[stem] for stem in stems]
 
 
 def read_like(path: Path, real: Tensor, name: str) -> Tensor:

@@ -15,6 +15,7 @@ from gapfill.errors import UsageError
 from gapfill.masks import area
 from gapfill.metrics.perceptual import MIN_SIDE
 from gapfill.pictures import pictures_in, read_mask, read_picture
+from gapfill.reading.regular import is_there
 
 _PIXELS = 1 << 22  # scored at once: bounds the memory of the metrics' float64 maps
 Triple = tuple[Tensor, Tensor, Tensor]
@@ -65,6 +66,9 @@ def score_files(
         UsageError: a picture or mask that is missing or of another size, a mask without a hole.
         PictureError: one that cannot be read.
     """
+    for path in (real, filled, mask):
+        if not is_there(path):
+            raise UsageError(f"there is nothing at {path}.")
     if real.is_dir() != filled.is_dir():
         raise UsageError(f"{real} and {filled} must both be folders, or both be pictures.")
     truths = list(pictures_in(real).values()) if real.is_dir() else [real]

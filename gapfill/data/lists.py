@@ -5,11 +5,11 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gapfill.errors import GapfillError
+from gapfill.reading.regular import composed
 
 WORDS = {
     **dict.fromkeys(("train", "training", "trn"), 0),
@@ -141,11 +141,6 @@ def bare(name: str) -> str:
     ('a.b/000001', '000001')
     """
     return _SUFFIX.sub("", name)
-
-
-def composed(name: str) -> str:
-    """A name in one spelling of its accents; Macs write them as letters of their own."""
-    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def read_list(data: bytes, where: str) -> dict[str, int]:

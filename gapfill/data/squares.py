@@ -96,7 +96,8 @@ def _plain_jpeg(data: bytes) -> np.ndarray | None:
     import cv2
 
     whole = data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9")
-    if not whole or len(data) > _LARGE or b"Exif\0" in data or b"Adobe" in data:
+    turned = b"Exif\0" in data or b"tiff:Orientation" in data
+    if not whole or len(data) > _LARGE or turned or b"Adobe" in data:
         return None
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
 

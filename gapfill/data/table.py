@@ -155,7 +155,8 @@ def open_table(
         path: a folder, a zip, or CelebA's own layout.
         size: the side of the pictures in pixels.
         crop: "celeba", "center", the side of a centred square in pixels, or "auto": "celeba"
-            for pictures of 178×218 and "center" for others.
+            for pictures of 178×218 and "center" for others. The pictures of `extra` get the same,
+            of "celeba" those of another size "center".
         extra: more folders or zips, all of whose pictures are for training only.
         cache: whether to keep the table in `cache_folder()`.
         seed: which faces to generate, where they are.
@@ -171,8 +172,9 @@ def open_table(
     path = path or _default_path()
     tables = [_from_source(open_source(path), size, crop, cache, progress)] if path else []
     tables = tables or [generated_table(size, seed)]
+    also = "auto" if crop == "celeba" else crop  # which no other pictures fit
     for more in extra:
-        table = _from_source(open_source(more), size, "auto", cache, progress, for_training=True)
+        table = _from_source(open_source(more), size, also, cache, progress, for_training=True)
         tables.append(_for_training(table))
     return tables[0] if len(tables) == 1 else _joined(tables)
 

@@ -19,7 +19,7 @@ from gapfill.fill.kept import FORMATS, Photo, read_photo
 from gapfill.fill.painting import paint_many
 from gapfill.fill.photo import ALPHA, Marking, read_hole, write
 from gapfill.pictures import pictures_in
-from gapfill.reading.formats import SUFFIXES
+from gapfill.reading.formats import SUFFIXES, UNREAD_PICTURES, allowed
 from gapfill.reading.regular import expand
 from gapfill.registry import is_saved, open_model, saved_in
 
@@ -56,11 +56,15 @@ class _Job:
     out: Path
 
     def is_done(self) -> bool:
-        """Whether the file was written after picture and mask were."""
+        """Whether the file was written after picture and mask were, and after they came here.
+
+        One that was moved or copied here keeps the time of its writing, not of its coming.
+        """
         if not self.out.is_file():
             return False
         made_of = [self.photo, *([self.mask] if isinstance(self.mask, Path) else [])]
-        return self.out.stat().st_mtime >= max(path.stat().st_mtime for path in made_of)
+        times = [(found.st_mtime, found.st_ctime) for found in (path.stat() for path in made_of)]
+        return self.out.stat().st_mtime >= max(map(max, times))
 
 
 @dataclass(frozen=True)
@@ -123,10 +127,15 @@ def fill_folder(
     jobs = _jobs(folder, mask, out, ending)
     filler = open_model(model).to(ranks.resolve(device))
     masks = str(mask.resolve() if isinstance(mask, Path) else mask)
-    how = {"model": _name(model), "mask": masks, **asdict(marking), "seed": seed}
-    _keep_record(out, {**how, "context": context, "grain": grain, "quality": quality})
+    how = {"model": _name(model), "pictures": str(folder.resolve()), "mask": masks}
+    how |= asdict(marking) | {"seed": seed, "context": context, "grain": grain}
+    _keep_record(out, how | {"quality": quality, "format": ending})
     todo = [job for job in jobs if not job.is_done()]
     found = Summary(there=len(jobs) - len(todo))
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in UNREAD_PICTURES and not path.name.startswith("."):
+            found.failed[path.name] = f"{path.suffix} is no format that is read"
+            say(f"{path.name} is left out: {found.failed[path.name]}; allowed are {allowed()}.")
 
     def opened(job: _Job) -> _Opened:
         if job.mask is None:
@@ -183,7 +192,7 @@ def _jobs(folder: Path, mask: Path | str, out: Path, ending: str | None) -> list
     for stem, photo in photos.items():
         mine = mask if masks is None else masks.get(stem)
         own = photo.suffix if photo.suffix.lower() in FORMATS else ".png"
-        jobs.append(_Job(photo, mine, out / f"{stem}{ending or own}"))
+        jobs.append(_Job(photo, mine, out / f"{photo.stem}{ending or own}"))
     return jobs
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +17,9 @@ from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
 from torch import Tensor
 
 from gapfill.data.checks import LUMA
+from gapfill.errors import GapfillError, UsageError
 from gapfill.fill.loading import load_upright, plain_levels
+from gapfill.pictures import reason_of
 
 FORMATS = {
     ".png": "PNG",
@@ -29,10 +33,15 @@ FORMATS = {
 
 QUALITY = 95
 _XMP = "XML:com.adobe.xmp"
+_ELSEWHERE = (_XMP, "Raw profile type exif")  # text of a PNG that is kept as XMP and EXIF
+_TURNED = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>\s*))[2-8]""")
+_THUMBNAILS = re.compile(rb"<xmp:Thumbnails>.*?</xmp:Thumbnails>", re.DOTALL)
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _XMP_TAG = 700
 _PARTS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 _LONGEST_EXIF = 65_527  # bytes that a JPEG has room for
+_LONGEST_XMP = 65_504  # likewise
+_LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
 # What a TIFF says of the photo; its other tags say where the file keeps the pixels.
 _SAID = (
     ExifTags.Base.ImageDescription,
@@ -126,38 +135,74 @@ def read_photo(path: Path) -> Photo:
     if loaded.frames > 1:
         lost.append(f"{loaded.frames - 1} more frame{'s' if loaded.frames > 2 else ''}")
     levels, kept = plain_levels(loaded)
-    said = {key: loaded.info[key] for key in ("icc_profile", "xmp") if loaded.info.get(key)}
+    said = {key: loaded.info[key] for key in ("icc_profile", "comment") if loaded.info.get(key)}
     if not kept:
         lost.append(f"{picture.mode} levels, written as 8-bit RGB or grey")
         said.pop("icc_profile", None)
-    if text := {key: value for key, value in loaded.text.items() if key != _XMP}:
+    if xmp := loaded.info.get("xmp"):
+        said["xmp"] = _upright_xmp(xmp if isinstance(xmp, bytes) else str(xmp).encode())
+    if text := {key: value for key, value in loaded.text.items() if key not in _ELSEWHERE}:
         said["text"] = text
-    if loaded.info.get("comment"):
-        said["comment"] = loaded.info["comment"]
-    if loaded.info.get("dpi"):
-        said["dpi"] = tuple(map(float, loaded.info["dpi"]))
-    if exif := _exif(loaded.exif, loaded.format):
+    dpi = tuple(map(float, loaded.info.get("dpi", ())))
+    if dpi and all(1 < each < math.inf for each in dpi):  # 1 is a TIFF's that has none
+        said["dpi"] = dpi
+    exif, damaged = _exif(loaded.exif, loaded.format)
+    if exif:
         said["exif"] = exif
+    if damaged:
+        lost.append("damaged EXIF")
     return Photo(levels, said, tuple(lost))
 
 
-def _exif(exif: Image.Exif, source: str) -> Image.Exif:
+def _upright_xmp(xmp: bytes) -> bytes:
+    """XMP that says that the photo stands upright, without thumbnails, which show what was hidden.
+
+    >>> _upright_xmp(b'<x tiff:Orientation="6"/><tiff:Orientation>8</tiff:Orientation>')
+    b'<x tiff:Orientation="1"/><tiff:Orientation>1</tiff:Orientation>'
+    """
+    return _THUMBNAILS.sub(b"", _TURNED.sub(rb"\g<1>1", xmp))
+
+
+def _exif(exif: Image.Exif, source: str) -> tuple[Image.Exif, bool]:
     """The photo's EXIF, which now says that it stands upright; empty where there is none.
 
-    A thumbnail is left out: it shows what was in the hole.
+    A thumbnail is left out: it shows what was in the hole. So is what cannot be written again,
+    such as a resolution in words.
+
+    Returns:
+        The EXIF, and whether anything was damaged.
     """
-    parts = {tag: dict(exif.get_ifd(tag)) for tag in _PARTS}
-    parts[ExifTags.IFD.Exif].pop(ExifTags.IFD.Interop, None)  # where it was in the old file
-    new = Image.Exif()
-    for tag in _SAID if source == "TIFF" else list(exif):
-        if tag in exif and tag not in parts:
-            new[tag] = exif[tag]
-    for tag, part in parts.items():
-        if part:
-            new[tag] = part
+    new, damaged = Image.Exif(), False
+    for tag in dict.fromkeys((*(_SAID if source == "TIFF" else exif), *_PARTS)):
+        try:
+            value = dict(exif.get_ifd(tag)) if tag in _PARTS else exif.get(tag)
+        except Exception:  # whatever Pillow makes of a broken place in the file
+            damaged = True
+            continue
+        if isinstance(value, dict):
+            value.pop(ExifTags.IFD.Interop, None)  # where it was in the old file
+            whole = {key: each for key, each in value.items() if _is_writable(tag, {key: each})}
+            damaged |= len(whole) < len(value)
+            value = whole or None
+        if value is None:
+            continue
+        if _is_writable(tag, value):
+            new[tag] = value
+        else:
+            damaged = True
     if ExifTags.Base.Orientation in new:
         new[ExifTags.Base.Orientation] = 1
-    return new
+    return new, damaged
+
+
+def _is_writable(tag: int, value: Any) -> bool:
+    """Whether a tag of EXIF has a value that Pillow can write."""
+    alone = Image.Exif()
+    alone[tag] = value
+    try:
+        return bool(alone.tobytes())
+    except Exception:  # struct's, a missing method of a wrong type, …
+        return False
 
 
 def encode(photo: Photo, suffix: str, quality: int | None = None) -> tuple[bytes, list[str]]:
@@ -170,8 +215,28 @@ def encode(photo: Photo, suffix: str, quality: int | None = None) -> tuple[bytes
 
     Returns:
         The content, and what the format could not keep, in words.
+
+    Raises:
+        UsageError: the format has no room for the photo.
     """
-    form, lost = FORMATS[suffix.lower()], list(photo.lost)
+    form = FORMATS[suffix.lower()]
+    height, width = photo.levels.shape[:2]
+    if max(height, width) > _LONGEST_SIDE.get(form, max(height, width)):
+        raise UsageError(
+            f"a {form} has at most {_LONGEST_SIDE[form]:,} pixels a side; "
+            f"this photo is {width}×{height}. Write a .png or .tif."
+        )
+    try:
+        return _encoded(photo, form, quality)
+    except (MemoryError, GapfillError):
+        raise
+    except Exception as error:  # of an encoder, at what stands beside the pixels
+        raise UsageError(f"it cannot be written as {form}: {reason_of(error)}.") from error
+
+
+def _encoded(photo: Photo, form: str, quality: int | None) -> tuple[bytes, list[str]]:
+    """The photo in a format of Pillow's, and what it could not keep."""
+    lost = list(photo.lost)
     levels, said = photo.levels, dict(photo.said)
     text, comment = said.pop("text", {}), said.pop("comment", None)
     if form == "JPEG" and photo.alpha is not None:
@@ -184,10 +249,16 @@ def encode(photo: Photo, suffix: str, quality: int | None = None) -> tuple[bytes
         levels = np.rint(levels / 257).astype(np.uint8)
     if form == "WEBP" and levels.shape[2] < 3:
         levels = np.concatenate([levels[..., :1].repeat(3, 2), levels[..., 1:]], 2)
-        if said.pop("icc_profile", None):
-            lost.append("the profile for grey")
+    grey = levels.shape[2] == 1 or (levels.shape[2] == 2 and levels.dtype == np.uint8)
+    if not grey and said.get("icc_profile", b"")[16:20] == b"GRAY":
+        lost.append("the profile for grey")
+        del said["icc_profile"]
     if text and form != "PNG":
         lost.append("text")
+    if comment and form != "JPEG":
+        lost.append("the comment")
+    if form == "WEBP" and said.pop("dpi", None):
+        lost.append("resolution")
     options: dict[str, Any] = dict(said)
     if form == "TIFF":
         options |= _tiff_tags(options.pop("exif", {}), options.pop("xmp", None))
@@ -200,6 +271,9 @@ def encode(photo: Photo, suffix: str, quality: int | None = None) -> tuple[bytes
         if len(options.get("exif", b"")) > _LONGEST_EXIF:
             lost.append("EXIF, which is too long")
             del options["exif"]
+        if len(options.get("xmp", b"")) > _LONGEST_XMP:
+            lost.append("XMP, which is too long")
+            del options["xmp"]
         if comment:
             options["comment"] = comment
         lost.append("known pixels bit for bit")
@@ -224,7 +298,7 @@ def _png_text(text: Mapping[str, str], xmp: Any) -> PngImagePlugin.PngInfo:
         else:
             chunks.add_text(key, value)
     if xmp:
-        chunks.add_itxt(_XMP, xmp.decode("utf-8", "replace") if isinstance(xmp, bytes) else xmp)
+        chunks.add_itxt(_XMP, xmp.decode("utf-8", "replace"))
     return chunks
 
 
@@ -238,7 +312,7 @@ def _tiff_tags(exif: Mapping[int, Any], xmp: Any) -> dict[str, Any]:
     for tag, part in parts.items():
         tags[tag] = part
     if xmp:
-        tags[_XMP_TAG] = xmp if isinstance(xmp, bytes) else str(xmp).encode()
+        tags[_XMP_TAG] = xmp
     return {"tiffinfo": tags} if parts else {"tiffinfo": tags, "compression": "tiff_deflate"}
 
 
@@ -250,8 +324,8 @@ def _deep_colour(levels: np.ndarray, form: str, options: dict[str, Any], lost: l
     _, data = cv2.imencode(".png" if form == "PNG" else ".tif", levels[..., order])
     content = data.tobytes()
     if form == "TIFF":
-        if "icc_profile" in options or options["tiffinfo"]:
-            lost.append("profile and EXIF of a TIFF of 16 bits in colour")
+        if "icc_profile" in options or "dpi" in options or options["tiffinfo"]:
+            lost.append("profile, EXIF and resolution of a TIFF of 16 bits in colour")
         return content
     small = BytesIO()
     Image.new("RGB", (1, 1)).save(small, "PNG", **options)

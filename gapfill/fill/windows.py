@@ -119,14 +119,16 @@ def plan(hole: np.ndarray, side: int, share: float = SHARE) -> Plan:
 def plan_one(hole: np.ndarray, window: Box | None = None) -> Plan:
     """Show all holes through one window: a given one, or the largest square around them.
 
-    Where no square of the picture holds them all, it is the whole picture.
+    Where no square of the picture holds them all, it is the whole picture; where next to nothing is
+    known in it, it grows.
     """
     box = extent_of(hole)
     largest = min(hole.shape)
     if window is None and max(box.height, box.width) <= largest:
         window = _around(box, largest, *hole.shape)
     labels = np.ones((1, 1), np.int32)
-    return Plan(hole, labels, max(hole.shape), [Group(box, (window or Box(0, 0, *hole.shape),))])
+    shown = _widened(window or Box(0, 0, *hole.shape), hole)
+    return Plan(hole, labels, max(hole.shape), [Group(box, (shown,))])
 
 
 def blocks(hole: np.ndarray, block: int) -> np.ndarray:
@@ -205,10 +207,9 @@ def _widened(window: Box, hole: np.ndarray) -> Box:
     """Double a window until enough of it is known to fill from, at most to the whole picture."""
     whole = Box(0, 0, *hole.shape)
     while window != whole and window.cut(hole).mean() > LARGEST_HOLE:
-        up, aside = window.height // 2, window.width // 2
-        window = (
-            Box(window.top - up, window.left - aside, 2 * window.height, 2 * window.width) & whole
-        )
+        up, aside = max(1, window.height // 2), max(1, window.width // 2)
+        height, width = window.height + 2 * up, window.width + 2 * aside
+        window = Box(window.top - up, window.left - aside, height, width) & whole
     return window
 
 

@@ -69,6 +69,8 @@ class Handed(str):
         if not isinstance(masks, Tensor) or masks.ndim != 4 or masks.shape[-1] != masks.shape[-2]:
             came = list(masks.shape) if isinstance(masks, Tensor) else type(masks).__name__
             raise UsageError(f"masks to train with must be a tensor [M, 1, S, S]; got {came}.")
+        if not masks.numel():
+            raise UsageError(f"there are no masks to train with; got {list(masks.shape)}.")
         checked = check_mask(masks, masks.new_zeros(len(masks), 3, *masks.shape[2:]))
         made = super().__new__(cls, name or f"tensor:{digest(checked)[:16]}")
         made.bank = checked[:, 0].cpu()

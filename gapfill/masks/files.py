@@ -121,6 +121,11 @@ def _read(file: Path, size: int, inverted: bool) -> Tensor:
     if missing.all() or not missing.any():
         state = "missing" if missing.all() else "known"
         colour = "white" if state == white else "black"
+        if not mask.all() and mask.any():
+            raise UsageError(
+                f"mask picture {file}: at {size}×{size} it is all {colour}; what it has in the "
+                "other colour is too thin"
+            )
         raise UsageError(
             f"mask picture {file}: all {colour}, so every pixel would be {state}; paint what is "
             f"{white} white and what is {black} black"

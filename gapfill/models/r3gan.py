@@ -66,14 +66,14 @@ class R3GAN(Perceptive, Adversarial):
 
         size: Annotated[int, Range(28, 256, 4)] = 64
         width: Annotated[int, Range(4, 256)] = 32
-        critic_width: Annotated[int, Range(4, 256)] = 16
+        critic_width: Annotated[int, Range(4, 256)] = 8
         lr: Annotated[float, Range(1e-7, 1)] = 1e-3
         lr_critic: Annotated[float, Range(1e-7, 1)] = 4e-4
         dropout: Annotated[float, Range(0, 0.9)] = 0.2
         l1: Annotated[float, Range(0)] = 1.0
         l2: Annotated[float, Range(0)] = 5.0
         perceptual: Annotated[float | None, Range(0)] = None
-        adversarial: Annotated[float, Range(0)] = 0.05
+        adversarial: Annotated[float, Range(0)] = 0.2
         penalty: Annotated[float, Range(0)] = 1.0
         penalised: Annotated[int, Range(1)] = 16
         normed: bool = True

@@ -29,13 +29,16 @@ LARGEST = 128_000_000
 _MEGAPIXELS = f"{LARGEST // 1_000_000} megapixels are read"
 
 # What a folder of pictures may hold that is a picture too, or holds some, and is not read.
-_PASSED_OVER = (
-    ".heic .heif .jxl .jpx .j2c .jpf .svg .eps .ps .psd .psb .xcf .tga .dds .ico .icns .pcx .sgi "
-    ".rgb .ras .sun .xbm .xpm .qoi .fits .fit .exr .hdr .wmf .emf .ai .pdf .raw .cr2 .cr3 .nef "
-    ".arw .dng .orf .rw2 .raf .pef .srw .dcm .nii .npy .npz .mat .h5 .hdf5 .tfrecord .tfrecords "
+_PICTURES = (
+    ".heic .heif .jxl .jpx .j2c .jpf .psd .psb .xcf .tga .dds .ico .icns .pcx .sgi .rgb .ras .sun "
+    ".xbm .xpm .qoi .fits .fit .exr .hdr .raw .cr2 .cr3 .nef .arw .dng .orf .rw2 .raf .pef .srw"
+)
+_HOLDERS = (
+    ".svg .eps .ps .wmf .emf .ai .pdf .dcm .nii .npy .npz .mat .h5 .hdf5 .tfrecord .tfrecords "
     ".lmdb .mdb .parquet .arrow .zip .tar .gz .tgz .7z .rar .bz2 .xz .mp4 .avi .mov .mkv .webm"
 )
-PASSED_OVER = frozenset(_PASSED_OVER.split())
+UNREAD_PICTURES = frozenset(_PICTURES.split())
+PASSED_OVER = UNREAD_PICTURES | frozenset(_HOLDERS.split())
 
 
 def open_picture(source: Path | BinaryIO) -> Image.Image:

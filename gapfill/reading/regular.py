@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import unicodedata
 from io import BufferedReader
 from pathlib import Path
 
@@ -25,6 +26,11 @@ def expand(path: str | Path) -> Path:
         raise UsageError(
             f"{shortened(path)}: there is no such home folder here; write the whole path."
         ) from error
+
+
+def composed(name: str) -> str:
+    """A name in one spelling of its accents; Macs write them as letters of their own."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def is_there(path: Path) -> bool:
