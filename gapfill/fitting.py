@@ -33,6 +33,15 @@ if TYPE_CHECKING:
     from gapfill.inpainter import Inpainter
 
 
+_KNOWN = (
+    "training_run",
+    "training_cost",
+    "training_pictures",
+    "training_data",
+    "began_with",
+)  # of a model's weights, which loading others forgets
+
+
 class Hooks(NamedTuple):
     """What is called with each line of the log and at each look, if anything."""
 
@@ -60,6 +69,7 @@ def fit(
     """Train the model in place: `Inpainter.fit`, which says what the arguments are."""
     settings = _settings(model, training)
     hooks.check()
+    ranks.join(settings.device)
     folder = expand(out) if out is not None else None
     if folder is not None:
         checkpoint.check_folder(folder)
@@ -216,6 +226,7 @@ def _optimise(
         on_begin=partial(Origin(seen, data, began).save, run=initial),
     )
     _say_what_is_new(model, trainer, folder)
+    known = {name: getattr(model, name) for name in _KNOWN}
     try:
         steps = trainer.run(signals)
     except BaseException as error:
@@ -229,6 +240,9 @@ def _optimise(
     finally:
         model.new_critics = () if trainer.begun else new
         model.loaded_from = began
+        if not trainer.begun:  # its steps were timed and undone, and with them what was known
+            for name, value in known.items():
+                setattr(model, name, value)
         if trainer.begun:  # whatever ended it, these are that run's weights
             ends = checkpoint.digest(model.state_dict())
             model.training_run = identity

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -36,11 +38,18 @@ def start(device: str = "auto") -> torch.device:
     return torch.device(init_distributed_device_so(chosen.type)["device"])
 
 
+def join(device: str = "auto") -> None:
+    """Join the processes that `torchrun` started, for as long as this one lives, if it did."""
+    if launched() and world() == 1:
+        start(device)
+        atexit.register(stop)
+
+
 def launched() -> bool:
     """Whether this process is one of several that `torchrun` started."""
-    from timm.utils.distributed import is_distributed_env
-
-    return is_distributed_env()
+    # Slurm's own variables are there for a single process of an allocation too.
+    number = os.environ.get("WORLD_SIZE", "1")
+    return "RANK" in os.environ and number.isdecimal() and int(number) > 1
 
 
 def stop() -> None:

@@ -15,9 +15,12 @@ import gapfill
 import gapfill.compare.stages
 from gapfill import report
 from gapfill.compare import Comparison, given
+from gapfill.compare.settings import differences
 from gapfill.data import Stream, Table
 from gapfill.data.faces import generate
 from gapfill.inpainter import Inpainter
+from gapfill.recipe import Recipe
+from gapfill.train import Training
 
 SMALL = {"steps": 3, "batch_size": 8, "device": "cpu", "precision": "fp32", "quiet": True}
 
@@ -242,3 +245,18 @@ def test_training_masks_of_their_own(images, tmp_path, capsys):
     assert (narrow.config.width, narrow.config.lr) == (4, 1e-3)
     assert narrow.training_run["mask"].startswith("tensor:")
     assert "(trained under tensor:" in capsys.readouterr().err
+
+
+def test_in_what_a_recipe_is_trained_otherwise_is_told():
+    common = Recipe("")
+    other = Recipe(
+        "cnn", flip=False, train=Training(schedule="constant", ema=0.3, clip=1.0, warmup=0.4)
+    )
+    assert differences(Recipe("cnn", train=Training(seed=5)), common) == []
+    assert differences(other, common) == [
+        "schedule=constant",
+        "warmup=0.4",
+        "clip=1.0",
+        "ema=0.3",
+        "no mirrored pictures",
+    ]

@@ -205,3 +205,21 @@ def test_a_comparison_writes_its_runs_and_its_table_for_tensorboard(tmp_path, mo
     assert text == report.paper(tmp_path, "markdown")
     assert found.Images("pictures")[0].height == report.sheet(tmp_path).shape[0]
     assert "--logger" not in json.loads((tmp_path / "results.json").read_text())["command"]
+
+
+def test_what_is_known_of_weights_outlives_a_budget_that_was_cut_while_steps_were_timed(tmp_path):
+    class Cut(Stream):
+        def block(self, first, count):
+            if first > 4:
+                raise KeyboardInterrupt
+            return super().block(first, count)
+
+    model = gapfill.create("cnn", size=32, width=4)
+    images = testing.pictures(model, 12)
+    model.fit(Stream(images, 4), steps=1, device="cpu", quiet=True, data="mine, CC BY")
+    run, cost, seen = model.training_run, model.training_cost, model.training_pictures
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(Cut(images, 4), budget="20s", device="cpu", quiet=True, data="others")
+    assert (model.training_run, model.training_cost) == (run, cost)
+    assert model.training_pictures is seen
+    assert model.training_data == "mine, CC BY"

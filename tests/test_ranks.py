@@ -186,3 +186,29 @@ def test_weights_without_a_gradient_hold_nothing_up(two, monkeypatch):
     assert [size for size, _ in sums.sent] == [4]
     torch.testing.assert_close(weights[0].grad, torch.full((2, 2), 2.0))
     assert weights[1].grad is None
+
+
+def test_a_script_that_torchrun_starts_needs_no_call_to_join(tmp_path):
+    script = SCRIPT.replace('ranks.start("cpu")\n', "").replace("ranks.stop()\n", "")
+    assert "start" not in script
+    run("gan", tmp_path / "joined.pt", 2, script)
+    run("gan", tmp_path / "told.pt", 2)
+    joined, told = load(tmp_path / "joined.pt"), load(tmp_path / "told.pt")
+    assert all(torch.equal(joined[key], told[key]) for key in joined)
+
+
+@pytest.mark.parametrize(
+    ("variables", "several"),
+    [
+        ({"SLURM_NTASKS": "8", "SLURM_PROCID": "0"}, False),
+        ({"WORLD_SIZE": "1", "RANK": "0"}, False),
+        ({"WORLD_SIZE": "2"}, False),
+        ({"WORLD_SIZE": "2", "RANK": "0", "SLURM_NTASKS": "8"}, True),
+    ],
+)
+def test_only_torchrun_makes_a_process_one_of_several(monkeypatch, variables, several):
+    for name in ("WORLD_SIZE", "RANK", "SLURM_NTASKS", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert ranks.launched() is several

@@ -377,3 +377,38 @@ def test_precision_is_what_was_asked_or_what_the_machine_has():
     assert resolve_precision("fp32", cpu) == "fp32"
     assert resolve_precision("bf16", cpu) == "bf16"
     assert resolve_precision("auto", cpu) in ("fp32", "bf16")
+
+
+class Root(nn.Module):
+    """A weight whose slope is infinite where its loss is still a number."""
+
+    def __init__(self, start):
+        super().__init__()
+        self.a = nn.Parameter(torch.tensor(start))
+
+
+def test_weights_that_the_last_step_broke_are_no_result():
+    module = Root(0.0)
+    update = Update("a", torch.optim.Adam([module.a]), lambda batch: {"root": module.a.sqrt()})
+    with pytest.raises(DivergedError, match=r"^loss is NaN at step 1 \(its weights\)\.$"):
+        train(module, [update], steps=1)
+    assert module.a.item() == 0.0  # as it began
+
+
+def test_no_checkpoint_keeps_weights_that_are_no_numbers(tmp_path):
+    module = Root(1.0)
+    calls = []
+
+    def loss(batch):
+        calls.append(1)
+        return {"a": module.a if len(calls) < 3 else (module.a - module.a.detach()).abs().sqrt()}
+
+    with pytest.raises(DivergedError, match=r"Last finite checkpoint: .*00000002\.pt"):
+        train(
+            module,
+            [Update("a", sgd(module.a), loss)],
+            folder=tmp_path,
+            steps=9,
+            save_seconds=0.0,
+        )
+    assert module.a.isfinite()

@@ -135,3 +135,21 @@ def test_dropout_hides_what_sees_past_the_hole_and_nothing_finer():
     assert not torch.equal(net(picture), net(picture))
     net.eval()
     assert torch.equal(net(picture), net(picture))
+
+
+def test_encoders_normalise_by_the_global_batch_and_alone_as_timm_does(monkeypatch):
+    import timm
+
+    for name in ("resnet18", "efficientnet_lite0"):  # torch's BatchNorm, and timm's own
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            ours = nets.Backbone(name, 4, 64, 8)
+            torch.manual_seed(0)
+            theirs = timm.create_model(name, features_only=True, in_chans=4)
+        found = [each for each in ours.modules() if isinstance(each, torch.nn.BatchNorm2d)]
+        assert found
+        assert all(isinstance(each, nets.BatchNorm2d) for each in found)
+        assert list(ours.body.state_dict()) == list(theirs.state_dict())
+        x = torch.randn(2, 4, 64, 64, generator=torch.Generator().manual_seed(1))
+        for mine, other in zip(ours.body(x), theirs(x), strict=True):
+            torch.testing.assert_close(mine, other)

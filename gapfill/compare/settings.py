@@ -129,6 +129,14 @@ def differences(recipe: Recipe, common: Recipe) -> list[str]:
         found.append(f"batches of {recipe.batch_size}")
     if recipe.mask != common.mask:
         found.append(f"{recipe.mask} masks")
+    ours, others = recipe.train.identity(), common.train.identity()
+    found += [
+        f"{name}={value}"
+        for name, value in ours.items()
+        if name not in (*LENGTHS, "seed") and value != others[name]
+    ]
+    if recipe.flip != common.flip:
+        found.append("mirrored pictures" if recipe.flip else "no mirrored pictures")
     return found
 
 

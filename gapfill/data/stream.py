@@ -34,8 +34,10 @@ __all__ = [
 class Source(Protocol):
     """Pictures by step: what `Stream` and `Replay` have in common."""
 
-    ahead: int
-    """How many steps' pictures are asked for together; 1 for a source that must not run ahead."""
+    @property
+    def ahead(self) -> int:
+        """How many steps' pictures are asked for together; 1 for one that must not run ahead."""
+        ...
 
     def block(self, first: int, count: int) -> Tensor:
         """This process's share of the pictures of `count` steps, [count · N, 3, H, W]."""
@@ -87,18 +89,18 @@ class Stream:
         check_images(images)
         if not 1 <= batch_size <= LARGEST_BATCH:
             raise UsageError(f"batch_size must be 1 to {LARGEST_BATCH}; got {batch_size}.")
-        if batch_size % ranks.world():
-            raise UsageError(
-                f"batch_size {batch_size} cannot be shared by {ranks.world()} processes evenly."
-            )
         self.images = images.to(device)
         self.batch_size = batch_size
         self.seed = seed
         self.flip = flip
-        self.ahead = max(2, _BLOCK * ranks.world() // batch_size)
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
         self._hashed: tuple[Tensor, int, str] | None = None
+
+    @property
+    def ahead(self) -> int:
+        """How many batches are made at a time."""
+        return max(2, _BLOCK * ranks.world() // self.batch_size)
 
     def __len__(self) -> int:
         return max(1, len(self.images) // self.batch_size)
@@ -156,9 +158,18 @@ class Stream:
         return torch.where(mirrored[:, :, None, None], picked.flip(-1), picked)
 
     def _places(self, step: int) -> Tensor:
-        """Where in the table this process's pictures of `step` are."""
+        """Where in the table this process's pictures of `step` are.
+
+        Raises:
+            UsageError: the processes, which may have met after this was made, cannot share a batch.
+        """
         epoch, place = divmod(step, len(self))
-        share = self.batch_size // ranks.world()
+        share, rest = divmod(self.batch_size, ranks.world())
+        if rest:
+            raise UsageError(
+                f"batch_size {self.batch_size} cannot be shared by {ranks.world()} processes "
+                "evenly."
+            )
         start = place * self.batch_size + ranks.rank() * share
         places = torch.arange(start, start + share, device=self.images.device)
         # A table smaller than a batch is gone through several times in one.

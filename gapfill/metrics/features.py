@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from gapfill import trunks
+from gapfill.compute import true_float32
 from gapfill.errors import GapfillError, UsageError
 
 INCEPTION_FILES = (
@@ -81,7 +82,7 @@ def _batched(network: Callable[[Tensor], Tensor], device: torch.device | str) ->
                 f"features of {images.dtype} {list(images.shape)}; they are of what would be "
                 "saved, torch.uint8 [N, 3, H, W]: round first"
             )
-        with torch.no_grad():
+        with torch.no_grad(), true_float32(torch.device(device)):
             parts = [network(batch.to(device).float()) for batch in images.split(_BATCH)]
         return torch.cat(parts).double().cpu()
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gapfill import trunks
+from gapfill.compute import true_float32
 from gapfill.errors import UsageError
 
 MIN_SIDE = trunks.TRUNKS["alexnet"].min_side
@@ -71,7 +72,7 @@ def load_lpips(
     def distance(filled: Tensor, real: Tensor) -> Tensor:
         _check_pair(filled, real)
         parts = []
-        with torch.no_grad():
+        with torch.no_grad(), true_float32(torch.device(device)):
             for pair in zip(filled.split(_BATCH), real.split(_BATCH), strict=True):
                 one, other = (image.to(device).float() / 127.5 - 1 for image in pair)
                 parts.append(network(one, other).flatten().double().to(filled.device))

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor, nn
 
-from gapfill import losses, nets
+from gapfill import losses, nets, ranks
 from gapfill.about import About
 from gapfill.config import Range
 from gapfill.models._adversarial import Adversarial, Judge
@@ -58,8 +58,8 @@ class R3GAN(Perceptive, Adversarial):
             adversarial: weight of the generator's relativistic loss.
             penalty: weight of the critic's squared slopes, halved: at real pictures (R1) and at
                 composites (R2).
-            penalised: how many pictures of a batch the slopes are taken at, since a picture costs
-                the critic five times as much with one as without.
+            penalised: how many pictures of a whole batch the slopes are taken at, since a picture
+                costs the critic five times as much with one as without.
             normed: whether the generator has BatchNorm; without it, as in the source, it learns
                 several times as slowly, and needs a lower learning rate.
         """
@@ -97,7 +97,7 @@ class R3GAN(Perceptive, Adversarial):
         judge = critic or self.critic
         made = batch.paste(self.filled(batch).detach())
         on_real, on_fake = judge(batch.image, batch.mask), judge(made, batch.mask)
-        some = slice(self.config.penalised)
+        some = slice(max(1, self.config.penalised // ranks.world()))
         r1, r2 = (self._steepness(judge, x[some], batch.mask[some]) for x in (batch.image, made))
         return {
             "relativistic": losses.ahead(on_real, on_fake),

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated
 
-from gapfill import losses
+import torch
+from torch import Tensor
+
+from gapfill import losses, nets
 from gapfill.about import About
 from gapfill.config import Range
 from gapfill.models._adversarial import Judge
@@ -61,6 +65,15 @@ class WGANGP(DCGAN):
     def critic_loss(self, batch: Batch, critic: Judge | None = None) -> Terms:
         """The distance between real pictures and composites, and the penalty on the way between."""
         made = batch.paste(self.filled(batch).detach())
-        judge = critic or self.critic
-        penalty = losses.gradient_penalty(lambda x: judge(x, batch.mask), batch.image, made)
-        return super().critic_loss(batch, critic) | {"penalty": self.config.penalty * penalty}
+        assert isinstance(self.critic, nets.Critics)
+        judges = [critic] if critic else [partial(self.critic.judge, view) for view in self.critic]
+        penalties = [
+            losses.gradient_penalty(partial(self._seen, judge, batch.mask), batch.image, made)
+            for judge in judges  # each is to have a slope of 1
+        ]
+        penalty = self.config.penalty * torch.stack(penalties).mean()
+        return super().critic_loss(batch, critic) | {"penalty": penalty}
+
+    @staticmethod
+    def _seen(judge: Judge, mask: Tensor, pictures: Tensor) -> Tensor:
+        return judge(pictures, mask)

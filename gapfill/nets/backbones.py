@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gapfill.errors import UsageError
+from gapfill.nets.layers import BatchNorm2d
 
 
 class Backbone(nn.Module):
@@ -40,9 +41,10 @@ class Backbone(nn.Module):
         self.fixed = bool(config and config.fixed_input_size)
         settings: dict[str, Any] = {"img_size": size} if self.fixed else {}
         try:
-            self.body = timm.create_model(
+            body = timm.create_model(
                 name, pretrained=False, features_only=True, in_chans=inputs, **settings
             )
+            self.body = _sharing_statistics(body)
             found = self._probe(inputs, size)
         except Exception as error:  # timm's own, of any kind: what matters is that it does not fit
             reason = " ".join(str(error).split())
@@ -86,3 +88,30 @@ class Backbone(nn.Module):
         del code
         features = self._maps(x)[self.first :]
         return features if self.stem is None else [self.stem(x), *features]
+
+
+class _NormAct(BatchNorm2d):
+    """Timm's BatchNorm with the activation behind it, with the statistics of the global batch."""
+
+    def __init__(self, source: Any) -> None:
+        super().__init__(source.num_features, affine=source.affine)
+        self.drop: nn.Module = source.drop
+        self.act: nn.Module = source.act
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002, the parents' name
+        """Normalise [N, C, H, W], and what follows."""
+        return self.act(self.drop(super().forward(input)))
+
+
+def _sharing_statistics(module: nn.Module) -> nn.Module:
+    """The module with our BatchNorm in the place of torch's and of timm's, of the same weights."""
+    for name, child in module.named_children():
+        setattr(module, name, _sharing_statistics(child))
+    if not isinstance(module, nn.BatchNorm2d):
+        return module
+    combined = hasattr(module, "act")
+    plain = BatchNorm2d(module.num_features, affine=module.affine)
+    new = _NormAct(module) if combined else plain
+    new.eps, new.momentum = module.eps, module.momentum
+    new.load_state_dict(module.state_dict(), assign=True)
+    return new

@@ -42,7 +42,7 @@ def rehearse(
         look()
         looking = time.perf_counter() - start
         # A look must not cost more than it tells: a tenth of a short budget, and at least two.
-        looks = max(2, min(looks, int(0.1 * budget / looking)))
+        looks = min(looks, max(2, int(0.1 * budget / looking)))
     steps = int(max(budget - looks * looking, budget / 2) / typical)
     return min(max(1, steps), MOST_STEPS), looks
 

@@ -19,11 +19,13 @@ def factor(step: int, total: int, warmup: float = 0.0, shape: Shape = "cosine") 
 
     >>> [round(factor(step, 4, shape="linear"), 2) for step in range(4)]
     [0.8, 0.6, 0.4, 0.2]
+    >>> [round(factor(step, 7, 0.5, "linear"), 2) for step in range(7)]
+    [0.25, 0.5, 0.75, 1.0, 0.75, 0.5, 0.25]
     """
     now, rising = step + 1, round(warmup * total)
     if now < rising:
         return now / rising
     if shape == "constant":
         return 1.0
-    share = now / (total + 1)
+    share = (now - rising) / (total + 1 - rising)
     return (1 + math.cos(math.pi * share)) / 2 if shape == "cosine" else 1 - share

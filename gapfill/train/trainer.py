@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -172,6 +173,8 @@ class Trainer:
                         self._score(end, progress)
                     due = pause and time.perf_counter() - saved >= self.settings.save_seconds
                     if due or stopping or end == total:
+                        if not self._is_finite():
+                            self._diverge(end, "its weights", math.nan)
                         self._save()
                         saved = time.perf_counter()
                     elif pause and self._folder is not None:
@@ -311,6 +314,11 @@ class Trainer:
         self.history.append(line)
         if self._folder is not None:
             self._folder.log.add(line)
+
+    def _is_finite(self) -> bool:
+        """Whether the weights are numbers; the losses of a step are of those before it."""
+        found = [weight.isfinite().all() for weight in self.module.parameters()]
+        return not ranks.anyone(not torch.stack(found).all().item())
 
     def _diverge(self, step: int, name: str, loss: float) -> None:
         if self._folder is not None:
