@@ -4,6 +4,7 @@ import torch
 from common import message, numbered
 from torch.utils.data import DataLoader, TensorDataset
 
+from gapfill import ranks
 from gapfill.data import stream as stream_module
 from gapfill.data.stream import (
     Replay,
@@ -373,3 +374,10 @@ def test_a_table_that_moves_keeps_its_hash_and_takes_none_there():
     first = stream.identity()
     stream.move(torch.device("meta"))
     assert stream.identity() == first
+
+
+def test_processes_that_met_after_a_stream_was_made_must_share_its_batches_evenly(monkeypatch):
+    stream = Stream(torch.zeros(8, 3, 8, 8, dtype=torch.uint8), 3)
+    assert len(stream.block(0, 1)) == 3
+    monkeypatch.setattr(ranks, "world", lambda: 2)
+    assert message(stream.block, 0, 1) == "batch_size 3 cannot be shared by 2 processes evenly."
