@@ -1,4 +1,4 @@
-"""What surrounds a training of an inpainter: its pictures and masks, who it is, what it leaves."""
+"""What surrounds a training of an inpainter: its pictures and masks, and what it leaves."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from gapfill import checkpoint, masks, metrics, ranks
+from gapfill import checkpoint, metrics, ranks
 from gapfill.card import read_card
-from gapfill.config import build, plain
-from gapfill.data import known
 from gapfill.data.feed import MaskedBatches
 from gapfill.data.items import pictures_of
 from gapfill.data.seen import Seen
-from gapfill.data.stream import Replay, Source, Stream, open_source
+from gapfill.data.stream import Replay, open_source
 from gapfill.errors import UsageError
+from gapfill.identity import mask_kind, of_run, of_study, settings_of
 from gapfill.origin import Origin
 from gapfill.randomness import mix, seeded
 from gapfill.reading.regular import expand
@@ -67,7 +66,7 @@ def fit(
     training: Mapping[str, Any],
 ) -> None:
     """Train the model in place: `Inpainter.fit`, which says what the arguments are."""
-    settings = _settings(model, training)
+    settings = settings_of(model, training)
     hooks.check()
     ranks.join(settings.device)
     folder = expand(out) if out is not None else None
@@ -89,41 +88,6 @@ def fit(
     model.training_data = data
     if folder is not None and ranks.rank() == 0:
         model.save(folder / "model", data, overwrite=True)
-
-
-def identity(
-    model: Inpainter,
-    loader: Any,
-    mask: str | Tensor | None,
-    val: Any,
-    training: Mapping[str, Any],
-) -> dict[str, Any]:
-    """What makes the run of `fit` with these arguments this run: `Inpainter.identity`."""
-    if not model.needs_training:
-        return _study_identity(model, None)
-    source = open_source(loader, model.device)
-    if not model.optimised():
-        return _study_identity(model, source)
-    settings = _settings(model, training)
-    with seeded(mix(settings.seed, "batch", 0)):
-        size = source.block(0, 1).shape[-1]
-    with seeded(mix(settings.seed, "validation")):
-        val = None if val is None else pictures_of(val, size)
-    kind = _mask_kind(mask, source)
-    with seeded(mix(settings.seed, "batch", 0)):
-        return _run_identity(model, source, kind, val, settings, None)[0]
-
-
-def _settings(model: Inpainter, training: Mapping[str, Any]) -> Training:
-    """The settings of `fit`; of one of the model's it says where it belongs."""
-    fields = getattr(model.Config, "__dataclass_fields__", {})
-    for name in training:
-        if name in fields and name not in Training.__dataclass_fields__:
-            raise UsageError(
-                f"fit: '{name}' is a setting of the model: "
-                f"gapfill.create('{model.name}', {name}=…)."
-            )
-    return build(Training, training, where="fit")
 
 
 def _keep_what_is_there(folder: Path, identity: Mapping[str, Any] | None) -> None:
@@ -151,11 +115,11 @@ def _study(
     """`fit`, for a model that has no updates."""
     source = open_source(loader, model.device) if model.needs_training else None
     if folder is not None:
-        _keep_what_is_there(folder, _study_identity(model, source))
+        _keep_what_is_there(folder, of_study(model, source))
     if source is not None:
         with seeded(mix(settings.seed, "study")):
             model.study(source.epoch())
-    model.training_run = _study_identity(model, source)
+    model.training_run = of_study(model, source)
     model.training_pictures = None if source is None else Seen.after(None, source)
     model.trained = True
 
@@ -184,12 +148,12 @@ def _optimise(
     ):  # as the trainer reads it
         size = source.block(0, 1).shape[-1]
         _check_size(model, *source.block(0, 1).shape[-2:])
-    mask = _mask_kind(mask, source)
+    mask = mask_kind(mask, source)
     with signals.reading(), seeded(mix(settings.seed, "validation")):
         val = None if val is None else pictures_of(val, size)
     if val is not None:
         _check_size(model, *val.shape[-2:])
-    identity, given = _run_identity(model, source, mask, val, settings, folder)
+    identity, given = of_run(model, source, mask, val, settings, folder)
     lpips, missing = None, ""
     if identity["chosen_by"] == "lpips":
         lpips, missing = metrics.load_lpips(device)
@@ -284,59 +248,3 @@ def _check_size(model: Inpainter, height: int, width: int) -> None:
             f"Create it with size={height}, or resize them."
         )
     model.check_size(height, width)
-
-
-def _mask_kind(mask: str | Tensor | None, source: Source) -> str:
-    """The kind of masks of a run whose source's first batch was read."""
-    own = source.masks()
-    if own is not None and mask is not None:
-        raise UsageError(
-            "the loader gives masks with its pictures, and mask= asks for others: "
-            "leave out mask=, or give the pictures alone."
-        )
-    if own is not None:
-        return masks.Handed(own, "given by the loader")
-    if mask is None or isinstance(mask, str):
-        return mask or "center"
-    return masks.Handed(mask)
-
-
-def _run_identity(
-    model: Inpainter,
-    source: Source,
-    mask: str,
-    val: Tensor | None,
-    settings: Training,
-    folder: Path | None,
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What makes a run this run, and the mask pictures that it will use."""
-    given = masks.banks(mask, source.block(0, 1).shape[-1])
-    watched = val[: model.watched] if val is not None and settings.watch else None
-    initial = checkpoint.digest(model.state_dict())
-    if model.begun is not None and model.begun[::2] == (folder, initial):
-        initial = model.begun[1]  # the weights of that folder's run, which goes on
-    found = settings.identity() | {
-        "processes": ranks.world(),
-        "model": model.name,
-        "config": plain(model.config),
-        "mask": mask,
-        "mask_pictures": [masks.digest(bank[:, None].float()) for bank in given.values()],
-        "validation": None if watched is None else known.digest(watched),
-        "chosen_by": None if watched is None else _rule(model, watched),
-        "initial_weights": initial,
-    }
-    return found | source.identity(mix(settings.seed, "batch", 0)), given
-
-
-def _rule(model: Inpainter, pictures: Tensor) -> str:
-    """What the best weights are chosen by on these pictures, in words."""
-    sees = model.by_lpips and not metrics.lpips_missing(min(pictures.shape[-2:]))
-    return "lpips" if sees else model.chosen_by
-
-
-def _study_identity(model: Inpainter, source: Source | None) -> dict[str, Any]:
-    """What makes a model without an optimiser what it is, as far as it is known beforehand."""
-    found = {"model": model.name, "config": plain(model.config)}
-    if isinstance(source, Stream):
-        found["pictures"] = source.identity()["pictures"]
-    return found

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from gapfill import checkpoint, fitting, hub, summary
+from gapfill import checkpoint, fitting, hub, identity, summary
 from gapfill._version import __version__
 from gapfill.about import About
 from gapfill.card import leaving_out
@@ -317,7 +317,7 @@ class Inpainter(nn.Module, ABC):
         JSON values: settings, masks, digests of the pictures and of the weights it begins with. It
         stands in the run folder's plan, in `training_run` after a run, and with saved weights.
         """
-        return fitting.identity(self, loader, mask, val, training)
+        return identity.of_fit(self, loader, mask, val, training)
 
     def save(
         self, path: str | Path, data: str = "", overwrite: bool = False, critics: bool = True

@@ -9,7 +9,8 @@ import torch
 from common import message
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
-from gapfill.fill.kept import FORMATS, encode, read_photo
+from gapfill.fill.encoding import FORMATS, encode
+from gapfill.fill.kept import read_photo
 from gapfill.fill.photo import Marking, fill_file, grow
 
 HEIGHT, WIDTH = 60, 50

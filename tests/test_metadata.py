@@ -9,7 +9,8 @@ from common import message
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from gapfill.commands import main as cli
-from gapfill.fill.kept import encode, read_photo
+from gapfill.fill.encoding import encode
+from gapfill.fill.kept import read_photo
 from gapfill.pictures import read_picture
 
 WIDTH, HEIGHT = 60, 40

@@ -19,7 +19,7 @@ FLOORS = [
     {"trunks", "pretrained"},
     {"console", "masks", "nets", "losses", "metrics", "optim"},
     {"data", "train", "loggers"},
-    {"watcher", "card", "summary", "origin"},
+    {"watcher", "card", "summary", "origin", "identity"},
     {"fitting", "hub"},
     {"inpainter"},
     {"saved"},

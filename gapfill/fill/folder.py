@@ -15,7 +15,8 @@ from torch import Tensor
 from gapfill import ranks
 from gapfill.checkpoint import digest_of, sweep, write_json
 from gapfill.errors import GapfillError, UsageError
-from gapfill.fill.kept import FORMATS, Photo, read_photo
+from gapfill.fill.encoding import FORMATS
+from gapfill.fill.kept import Photo, read_photo
 from gapfill.fill.painting import paint_many
 from gapfill.fill.photo import ALPHA, Marking, read_hole, write
 from gapfill.pictures import pictures_in

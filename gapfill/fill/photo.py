@@ -11,7 +11,8 @@ from torch import Tensor
 
 from gapfill import checkpoint, ranks
 from gapfill.errors import UsageError
-from gapfill.fill.kept import FORMATS, Photo, encode, read_photo
+from gapfill.fill.encoding import FORMATS, encode
+from gapfill.fill.kept import Photo, read_photo
 from gapfill.fill.painting import paint
 from gapfill.fill.resampling import any_missing
 from gapfill.masks.given import check_mask

@@ -17,7 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from gapfill.errors import GapfillError, one_line
-from gapfill.fill.kept import FORMATS, Photo, read_photo
+from gapfill.fill.encoding import FORMATS
+from gapfill.fill.kept import Photo, read_photo
 from gapfill.fill.page.tools import Tool
 from gapfill.fill.painting import paint
 from gapfill.fill.photo import Marking, grow, read_hole, write
