@@ -404,6 +404,10 @@ def test_cuda_where_there_is_none_is_one_line(capsys, folder, photo, tmp_path):
         (("card", "*"), "no weights of '*' come with gapfill."),
         (("card", ""), "one of the words is empty; is a variable of the shell unset?"),
         (("fill", "telea", "", "mask.png", "--out", "x.png"), "one of the words is empty"),
+        (
+            ("fill", "telea", "p.png", "m.png", "--out", "x.png", "--quality", "80"),
+            "--quality is of .jpg and .webp; a .png keeps every pixel.",
+        ),
         (("export", "/nowhere/x", "--out", "a.onnx"), "there is nothing at /nowhere/x, and no"),
         (("fill", "telae", "photo.png", "mask.png", "--out", "a.png"), "Did you mean 'telea'?"),
         (("fill", "telea", "photo.png", "mask.png", "--out", "a.bmp"), "--out must end in .png"),

@@ -108,6 +108,8 @@ def _fill_file(options: argparse.Namespace, photo: Path, how: dict[str, Any]) ->
     if options.format:
         raise UsageError("--format is for folders: the ending of --out says the format of one.")
     out, samples = Path(options.out), options.samples
+    if options.quality is not None and out.suffix.lower() in (".png", ".tif", ".tiff"):
+        raise UsageError(f"--quality is of .jpg and .webp; a {out.suffix} keeps every pixel.")
     lost = fill_file(options.model, photo, out=out, samples=samples, **how)
     names = " ".join(map(str, files_of(out, options.seed, samples)))
     console.say(f"wrote {names}", options.quiet)
