@@ -23,7 +23,7 @@ from gapfill.origin import Origin
 from gapfill.randomness import mix, seeded
 from gapfill.reading.regular import expand
 from gapfill.train import Trainer, Training
-from gapfill.train.folder import differing
+from gapfill.train.folder import differing, is_begun
 from gapfill.train.signals import Signals
 from gapfill.types import Look
 from gapfill.watcher import Watcher
@@ -75,7 +75,7 @@ def fit(
     if not model.optimised():
         _study(model, loader, settings, folder)
     else:
-        if folder is not None and not (folder / "plan.json").exists():
+        if folder is not None and not is_begun(folder):
             _keep_what_is_there(folder, None)
         if model.dtype != torch.float32:
             kind = str(model.dtype).removeprefix("torch.")
@@ -98,7 +98,7 @@ def _keep_what_is_there(folder: Path, identity: Mapping[str, Any] | None) -> Non
         identity: of a model that learns all at once, which may be made again; of others a plan
             says so.
     """
-    if identity is not None and (folder / "plan.json").exists():
+    if identity is not None and is_begun(folder):
         raise UsageError(f"{folder} holds a run of another model. Give another --out.")
     if (folder / "model" / "config.json").exists():
         card = read_card(folder / "model")

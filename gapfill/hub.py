@@ -33,11 +33,13 @@ def fetch(source: str | Path, revision: str | None = None) -> Path:
         revision: of the repository: a branch, a tag or a commit.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is neither, or a revision of a folder.
         GapfillError: the repository cannot be had, or `huggingface_hub` is missing.
     """
     path = expand(source)
     if is_there(path):
+        if revision is not None:
+            raise UsageError(f"{shortened(source)} is a folder here, which has no revisions.")
         return path
     name = _repository(source)
     folder = _ask(

@@ -262,6 +262,7 @@ def test_a_name_that_a_model_has_gets_a_number(home, tmp_path):
 def test_a_missing_picture_is_named_before_anything_is_trained(home, tmp_path, monkeypatch, capsys):
     mine = fill(home, tmp_path / "mine")
     monkeypatch.setattr("gapfill.fitting.Trainer", None)
+    monkeypatch.setattr("gapfill.compare.jobs.train", None)
     words = ("compare", "--models", "cnn", f"pictures:{mine}", *WORDS, "--out", tmp_path / "out")
     (mine / "center" / "face-9.png").unlink()
     assert refused(capsys, *words).endswith(

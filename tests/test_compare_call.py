@@ -74,7 +74,14 @@ def test_the_results_say_what_the_files_say(images, live, tmp_path):
     titles = [axis.get_title(loc="left") for axis in found.figure().axes]
     assert titles == ["corrupted", "mean", "telea", "cnn", "cnn-2", "real"]
     assert written["command"] == (
-        "gapfill.compare(['cnn', <cnn>], data=<Tensor [60, 3, 32, 32]>, steps=3, batch_size=8)"
+        "gapfill.compare(['cnn', <cnn>], data=<Tensor [60, 3, 32, 32]>, steps=3, batch_size=8, "
+        "precision='fp32')"
+    )
+    other = gapfill.compare(
+        ["cnn"], images, out=tmp_path / "other", flip=False, crop="center", **SMALL
+    )
+    assert other.results["command"].endswith(
+        "batch_size=8, crop='center', flip=False, precision='fp32')"
     )
     again = Comparison(tmp_path)
     assert again.table() == found.table()

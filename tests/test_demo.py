@@ -95,6 +95,17 @@ def test_what_is_painted_and_what_a_mask_file_marks_are_one_hole(ready, tmp_path
     assert (both == alone | marked).all()
 
 
+def test_a_hole_is_judged_before_it_is_widened_as_the_command_judges_it(tmp_path):
+    path = photo_file(tmp_path / "photo.png", width=100, height=50)
+    photo, drawn = read_photo(path), np.zeros((50, 100), bool)
+    drawn[:, :94] = True
+    wide = work.find_hole(photo, path, drawn, None, Marking(grow=3)).missing
+    assert wide.mean() > 0.95
+    assert "nothing is left to see" in message(
+        work.find_hole, photo, path, drawn, None, Marking(grow=9)
+    )
+
+
 def test_what_a_mask_file_marks_is_tinted(tmp_path):
     path = tmp_path / "photo.png"
     Image.new("RGB", (512, 512)).save(path)

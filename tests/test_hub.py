@@ -141,3 +141,9 @@ def test_torch_hub_has_every_model():
     model = torch.hub.load(str(ROOT), "unet", source="local", pretrained=True)
     assert model.trained
     assert torch.hub.load(str(ROOT), "cnn", source="local", width=4).config.width == 4
+
+
+def test_a_folder_has_no_revisions(tmp_path):
+    assert message(gapfill.Inpainter.from_pretrained, tmp_path, revision="v2") == (
+        f"{tmp_path} is a folder here, which has no revisions."
+    )

@@ -136,6 +136,18 @@ def test_a_comparison_says_what_it_will_take(length, expected, tmp_path):
     assert forecast(make_plan(parser().parse_args(words))) == expected
 
 
+def test_a_model_that_cannot_be_timed_is_told_without_a_time(tmp_path, monkeypatch):
+    from gapfill.compare import estimate
+    from gapfill.compare.command import make_plan, parser
+
+    def broken(run):
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(estimate, "_seconds_a_step", broken)
+    words = ["--models", "cnn", "--steps", "1000", "--size", "32", "--out", str(tmp_path)]
+    assert estimate.forecast(make_plan(parser().parse_args(words))) == "training: cnn 1,000 steps"
+
+
 def test_a_long_run_is_timed_before_it_begins(tmp_path, monkeypatch):
     from gapfill.compare import estimate
     from gapfill.compare.command import make_plan, parser

@@ -98,8 +98,9 @@ def compare(
     from gapfill.reading.regular import expand
 
     table, other = given.tables(data, val, test, size, crop, [str(path) for path in extra])
+    mirrored, batch = flip, batch_size
     if isinstance(data, Stream):
-        batch_size, flip = batch_size or data.batch_size, flip and data.flip
+        batch, mirrored = batch_size or data.batch_size, flip and data.flip
     options = command.parser().parse_args([])
     kinds = None if masks is None else given.kinds(masks)
     vars(options).update(
@@ -113,8 +114,8 @@ def compare(
         budget=budget,
         seed=seed,
         seeds=seeds,
-        batch_size=batch_size,
-        no_flip=not flip,
+        batch_size=batch,
+        no_flip=not mirrored,
         device=device,
         precision=precision,
         mode=mode,
@@ -131,7 +132,9 @@ def compare(
         command=_call(
             models, data=data, val=val, test=test, masks=masks, mask=mask, steps=steps,
             epochs=epochs, budget=budget, seed=seed or None, seeds=seeds if seeds > 1 else None,
-            batch_size=batch_size,
+            batch_size=batch_size, size=size,
+            crop=None if crop == "auto" else crop, extra=list(extra) or None,
+            flip=None if flip else False, precision=precision, mode=mode,
         ),
     )  # fmt: skip
     say(stages.headline(plan), quiet)

@@ -55,8 +55,11 @@ def _run(plan: Plan, entry: Contestant) -> tuple[str, float | None]:
     text = f"{steps:,} steps"
     if steps < _WORTH or plan.executor is not None:  # whose machines may be faster than this one
         return text, None
-    with jobs.alike(plan) as slower:
-        estimated = steps * slower * _seconds_a_step(run)
+    try:
+        with jobs.alike(plan) as slower:
+            estimated = steps * slower * _seconds_a_step(run)
+    except Exception:  # it will fail again where that is told, or left out
+        return text, None
     return f"{text} (about {duration(estimated)})", estimated
 
 

@@ -30,6 +30,36 @@ _WORST = 6
 _FILLS = 6  # of a stochastic model's examples
 
 
+@dataclass(frozen=True)
+class Given:
+    """What a comparison tests with and nobody trains: it is read before hours are spent.
+
+    Attributes:
+        banks: the test masks by kind.
+        filled: the pictures that another program filled, by contestant and kind of mask.
+    """
+
+    banks: Mapping[str, Tensor]
+    filled: Mapping[str, Mapping[str, elsewhere.Filled]]
+
+    @classmethod
+    def of(cls, plan: Plan) -> Given:
+        """Draw the masks, and read the pictures.
+
+        Raises:
+            UsageError: pictures that are missing, of another size or of another bank.
+            PictureError: one that cannot be read.
+        """
+        count, size = len(plan.test.images), plan.test.images.shape[-1]
+        banks = {kind: test_masks(kind, count, size) for kind in plan.kinds}
+        filled = {
+            entry.label: elsewhere.load(entry.pictures, plan.test, banks)
+            for entry in plan.entries
+            if entry.pictures is not None
+        }
+        return cls(banks, filled)
+
+
 class Bench:
     """The test pictures under the masks of every kind, and which of them the report shows.
 
@@ -47,21 +77,17 @@ class Bench:
         digests: of the masks, by kind.
     """
 
-    def __init__(self, plan: Plan, perceptual: Any, sets: Sets, kept: Kept) -> None:
+    def __init__(self, plan: Plan, given: Given, perceptual: Any, sets: Sets, kept: Kept) -> None:
         self.real = plan.test.images
-        count, size = len(self.real), self.real.shape[-1]
-        self.banks = {kind: test_masks(kind, count, size) for kind in plan.kinds}
+        count = len(self.real)
+        self.banks = given.banks
         self.first = plan.kinds[0]
         self.shown = torch.linspace(0, count - 1, min(_EXAMPLES, count)).round().long().unique()
         self.perceptual, self.sets, self.kept = perceptual, sets, kept
         device = ranks.resolve(plan.training.device)
         self.device = device if device.type == "cuda" else torch.device("cpu")
         self.digests = {kind: masks.digest(bank) for kind, bank in self.banks.items()}
-        self.given = {
-            entry.label: elsewhere.load(entry.pictures, plan.test, self.banks)
-            for entry in plan.entries
-            if entry.pictures is not None
-        }
+        self.given = given.filled
 
     @property
     def bank(self) -> Tensor:

@@ -48,6 +48,7 @@ def carry_out(plan: Plan) -> dict[str, Any]:
 def _carry_out(plan: Plan, folder: RunFolder) -> dict[str, Any]:
     if folder.plan(plan.wanted) is None:
         folder.write_plan(plan.wanted, {})
+    given = runs.Given.of(plan)
     failed = jobs.train(plan)
     device, side = ranks.resolve(plan.training.device), min(plan.test.images.shape[2:])
     perceptual, reason = metrics.load_lpips(device, side)
@@ -61,7 +62,7 @@ def _carry_out(plan: Plan, folder: RunFolder) -> dict[str, Any]:
     }
     kept = Kept(plan.out / "scores", common)
     sets.keep(kept, plan.wanted["data"])
-    bench = runs.Bench(plan, perceptual, sets, kept)
+    bench = runs.Bench(plan, given, perceptual, sets, kept)
     pictures, rows, left_out, floor = bench.pictures(), [], dict(plan.left_out), None
     scores: dict[str, dict[tuple[str, str], np.ndarray]] = {}
     for entry in plan.entries:

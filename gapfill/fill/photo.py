@@ -154,9 +154,17 @@ def read_hole(photo: Photo, path: Path, mask: Path | str, marking: Marking) -> n
             hole = _resized(hole, height, width)
     hole = ~hole if marking.invert else hole
     way = "leave out" if marking.invert else "use"
-    cure = "mark less" if mask == ALPHA else f"{way} --invert-mask"
+    return widened(hole, marking, "mark less" if mask == ALPHA else f"{way} --invert-mask")
+
+
+def widened(hole: Tensor, marking: Marking, cure: str) -> np.ndarray:
+    """What is marked [H, W], looked at, and as much wider as was asked; bool [H, W].
+
+    Raises:
+        UsageError: nothing is marked, or next to everything; nothing is left when it is wider.
+    """
     # Only its shape is looked at: one number that stands for all takes no memory.
-    check_mask(hole[None, None], torch.zeros(1).expand(1, 3, height, width), cure=cure)
+    check_mask(hole[None, None], torch.zeros(1).expand(1, 3, *hole.shape), cure=cure)
     grown = grow(hole.numpy(), marking.grow)
     if grown.all():
         raise UsageError(f"--grow {marking.grow}: nothing is left to see. Give less.")

@@ -209,6 +209,11 @@ def checkpoints(folder: Path) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), path) for match, path in pairs if match)
 
 
+def is_begun(folder: Path) -> bool:
+    """Whether a run has left its plan or a checkpoint in a folder."""
+    return (folder / "plan.json").exists() or any(folder.glob("checkpoint-*"))
+
+
 def differing(before: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """The first setting in which a run that was begun differs from the one wanted, in words."""
     now = json.loads(json.dumps(wanted))

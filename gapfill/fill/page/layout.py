@@ -28,7 +28,6 @@ class Bench:
         before: the file of the photo as it is shown.
         hole: what was filled last.
         fills: what was made of it.
-        chosen: which of them is compared and saved.
         how: how they were filled.
     """
 
@@ -36,7 +35,6 @@ class Bench:
     before: Path | None = None
     hole: work.Hole | None = None
     fills: tuple[work.Fill, ...] = ()
-    chosen: int = 0
     how: work.How = field(default_factory=work.How)
 
 
@@ -68,7 +66,7 @@ def build(tools: Sequence[Tool], examples: Sequence[Example], folder: Path) -> A
         """The photo to paint on, and nothing filled yet."""
         bench = Bench(bench.photo)
         drawn, line = mark(bench, None, mask, *how)
-        return [drawn, bench, [], gr.update(visible=False), None, "", line]
+        return [drawn, bench, [], gr.update(visible=False), None, "", line, 0]
 
     def mark(bench: Bench, drawn: Any, mask: str | None, *how: Any) -> Any:
         """The photo with what a mask file marks; what was painted stays."""
@@ -104,7 +102,7 @@ def build(tools: Sequence[Tool], examples: Sequence[Example], folder: Path) -> A
             mine = [tool for tool in tools if tool.name in chosen]
             yield from collect(fresh, work.fills(mine, read, hole, wanted, folder))
         except (GapfillError, OSError) as error:
-            yield [gr.skip()] * 5 + [wrong(error)]
+            yield only(wrong(error))
 
     def more(bench: Bench, chosen: list[str]) -> Iterator[Any]:
         """As many fills again of the models that have several."""
@@ -117,7 +115,11 @@ def build(tools: Sequence[Tool], examples: Sequence[Example], folder: Path) -> A
             made = work.fills(mine, read, bench.hole, bench.how, folder, first)
             yield from collect(bench, made)
         except (GapfillError, OSError) as error:
-            yield [gr.skip()] * 5 + [wrong(error)]
+            yield only(wrong(error))
+
+    def only(line: str) -> list[Any]:
+        """A line below the button, and everything else as it is."""
+        return [*[gr.skip()] * 5, line, gr.skip()]
 
     def collect(bench: Bench, made: Iterator[work.Fill | GapfillError]) -> Iterator[Any]:
         """Add fills to the page one by one."""
@@ -130,33 +132,35 @@ def build(tools: Sequence[Tool], examples: Sequence[Example], folder: Path) -> A
                 gallery = [(fill.shown, fill.caption) for fill in bench.fills]
                 fresh = len(bench.fills) == 1
                 shown = gr.update(visible=True) if fresh else gr.skip()
-                compared = compare(bench) if fresh else gr.skip()
-                yield [bench, gallery, shown, compared, "", _filled(bench, errors)]
-        yield [gr.skip()] * 5 + [_filled(bench, errors)]
+                compared, first = (compare(bench, 0), 0) if fresh else (gr.skip(), gr.skip())
+                yield [bench, gallery, shown, compared, "", _filled(bench, errors), first]
+        yield only(_filled(bench, errors))
 
     def choose(bench: Bench, event: gr.SelectData) -> Any:
-        """Compare another fill."""
-        bench = replace(bench, chosen=int(event.index))
-        return [bench, compare(bench), ""]
+        """Compare another fill; those that are still being made go on to be added."""
+        number = int(event.index)
+        if number >= len(bench.fills):  # shown, but the click came before the state that has it
+            return [gr.skip()] * 3
+        return [number, compare(bench, number), ""]
 
-    def compare(bench: Bench) -> Any:
-        fill = bench.fills[bench.chosen]
+    def compare(bench: Bench, number: int) -> Any:
+        fill = bench.fills[number]
         label = f"Before and after: {fill.caption}"
         return gr.update(value=(str(bench.before), str(fill.shown)), label=label)
 
-    def save(bench: Bench) -> Any:
+    def save(bench: Bench, number: int) -> Any:
         """Write the chosen fill as the photo is."""
         try:
-            if bench.hole is None or not bench.fills:
+            if bench.hole is None or number >= len(bench.fills):
                 raise GapfillError("There is nothing to save yet: fill first.")
-            file, lost = work.save(bench.hole, bench.fills[bench.chosen], folder)
+            file, lost = work.save(bench.hole, bench.fills[number], folder)
         except (GapfillError, OSError) as error:
             return [None, wrong(error)]
         kept = f" Not kept: {'; '.join(lost)}." if lost else ""
         return [str(file), _note(f"Saved as {file.name}.{kept}")]
 
     with gr.Blocks(title="gapfill", analytics_enabled=False) as page:
-        bench = gr.State(Bench(examples[0].path))
+        bench, compared = gr.State(Bench(examples[0].path)), gr.State(0)
         gr.Markdown("# gapfill\nPaint over a part of a picture, and let several models fill it.")
         with gr.Row():
             photo = gr.File(label="Picture", height=132, min_width=280, elem_id="photo")
@@ -221,7 +225,7 @@ def build(tools: Sequence[Tool], examples: Sequence[Example], folder: Path) -> A
             saved = gr.File(visible=False)
 
         how = [invert, grown, resize, context, grain, seed]
-        shown = [bench, gallery, results, slider, note, message]
+        shown = [bench, gallery, results, slider, note, message, compared]
         options: dict[str, Any] = {"api_visibility": "private"}
         one: dict[str, Any] = {**options, "concurrency_id": "fill", "concurrency_limit": 1}
         filling = [
@@ -236,8 +240,8 @@ def build(tools: Sequence[Tool], examples: Sequence[Example], folder: Path) -> A
         for each in (invert, grown, resize):
             each.change(option, *marks, **options)
         page.load(show, [bench, mask, *how], [editor, *shown], **options)
-        gallery.select(choose, bench, [bench, slider, note], **options)
-        keep.click(save, bench, [saved, note], **options).then(None, saved, js=DOWNLOAD)
+        gallery.select(choose, bench, [compared, slider, note], **options)
+        keep.click(save, [bench, compared], [saved, note], **options).then(None, saved, js=DOWNLOAD)
     return page
 
 

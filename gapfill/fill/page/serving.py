@@ -15,15 +15,22 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from gapfill.errors import GapfillError, UsageError
+from gapfill.errors import GapfillError, UsageError, one_line
 
 _HOST = "127.0.0.1"
+_OWN = f"{_HOST},localhost"
 _CURE = 'pip install "gradio>=6,<7"'
 # gradio counts its uses, and huggingface_hub, which comes with it, those of its own.
 _QUIET = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_OFFLINE": "1",
+    # gradio asks its own server whether it is there: not through a proxy.
+    "NO_PROXY": _OWN,
+    "no_proxy": _OWN,
+    # Others of its settings, which a page for this machine does not have.
+    "GRADIO_ALLOWED_PATHS": "",
+    "GRADIO_ROOT_PATH": "",
 }
 # The browser itself refuses whatever is not the page's own.
 _POLICY = (
@@ -117,6 +124,8 @@ def _launch(
     except OSError as error:
         where = f"port {port}" if port else "every port from 7860 on"
         raise GapfillError(f"{where} is in use. Give another with --port.") from error
+    except Exception as error:  # gradio's, httpx's, …
+        raise GapfillError(f"the page could not begin: {one_line(str(error))}.") from error
     return local, public
 
 

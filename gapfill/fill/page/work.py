@@ -7,7 +7,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,8 @@ from gapfill.fill.encoding import FORMATS
 from gapfill.fill.kept import Photo, read_photo
 from gapfill.fill.page.tools import Tool
 from gapfill.fill.painting import paint
-from gapfill.fill.photo import Marking, grow, read_hole, write
+from gapfill.fill.photo import Marking, read_hole, widened, write
 from gapfill.fill.resampling import any_missing
-from gapfill.masks.given import check_mask
 
 FILLS = 3
 """How many fills a stochastic model shows at a time."""
@@ -153,11 +152,10 @@ def find_hole(
     height, width = photo.levels.shape[:2]
     missing = np.zeros((height, width), bool)
     if mask is not None:
-        missing |= read_hole(photo, path, mask, marking)
+        missing |= read_hole(photo, path, mask, replace(marking, grow=0))
     if strokes is not None:
-        missing |= grow(any_missing(strokes, height, width), marking.grow)
-    seen = torch.zeros(1).expand(1, 3, height, width)  # only its shape is looked at
-    check_mask(torch.from_numpy(missing)[None, None], seen, cure="mark less")
+        missing |= any_missing(strokes, height, width)
+    missing = widened(torch.from_numpy(missing), marking, "mark less")
     return Hole(path, missing, float(missing.mean()))
 
 
