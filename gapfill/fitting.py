@@ -204,15 +204,15 @@ def _optimise(
     finally:
         model.new_critics = () if trainer.begun else new
         model.loaded_from = began
-        if not trainer.begun:  # its steps were timed and undone, and with them what was known
-            for name, value in known.items():
-                setattr(model, name, value)
         if trainer.begun:  # whatever ended it, these are that run's weights
             ends = checkpoint.digest(model.state_dict())
             model.training_run = identity
             model.began_with = began
             model.training_pictures = seen
             model.begun = folder, initial, ends
+        else:  # steps were timed and undone, and with them what was known of the weights
+            for name, value in known.items():
+                setattr(model, name, value)
     model.trained = True
     model.history = trainer.history
     images = steps * trainer.batch_size
