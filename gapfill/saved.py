@@ -140,6 +140,14 @@ def taken_over(
     return _known(model, found)
 
 
+def renew_critics(model: Inpainter) -> None:
+    """Draw the critics that the weights came without, by torch's random numbers as they are."""
+    if model.new_critics:
+        fresh = type(model)(model.config)
+        for name in model.new_critics:
+            model.get_submodule(name).load_state_dict(fresh.get_submodule(name).state_dict())
+
+
 def _network(model: Inpainter) -> dict[str, Tensor]:
     """The weights that fill; those of the model's first part begin with 0, and so on."""
     parts = [name for name, _ in model.named_children() if name not in model.critics]

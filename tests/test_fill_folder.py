@@ -203,6 +203,36 @@ def test_pictures_in_formats_that_are_not_read_are_named(photos, capsys):
     assert "clip" not in said
 
 
+def test_a_picture_beside_another_of_its_name_that_is_not_read_is_enough(photos, capsys):
+    (photos / "a.cr2").write_bytes(b"")
+    (photos / "albums.raw").mkdir()
+    assert fill(photos) == 0
+    assert "left out" not in capsys.readouterr().err
+
+
+def test_what_a_format_has_no_room_for_costs_only_itself(photos, capsys):
+    wide = np.zeros((2, 16_384, 3), np.uint8)
+    Image.fromarray(wide).save(photos / "b.png")
+    mask = np.zeros((2, 16_384), np.uint8)
+    mask[:, 8:12] = 255
+    Image.fromarray(mask).save(photos.parent / "masks" / "b.png")
+    assert fill(photos, "--format", "webp") == 1
+    said = capsys.readouterr().err
+    assert "b.png is left out: a WEBP has at most 16,383 pixels a side" in said
+    assert "filled 4 pictures" in said
+    assert "1 of 5 pictures could not be filled: b.png." in said
+
+
+def test_rights_and_copies_of_the_same_pictures_fill_nothing_again(photos, capsys):
+    assert fill(photos) == 0
+    (photos / "a.png").chmod(0o600)
+    record = photos.parent / "out" / "filled.jsonl"
+    record.write_text(record.read_text() + '["a.p')  # of a run that was killed
+    capsys.readouterr()
+    assert fill(photos) == 0
+    assert "filled 0 pictures" in capsys.readouterr().err
+
+
 def test_names_are_paired_however_their_accents_are_spelt(photos, capsys):
     for name in "bcde":
         (photos / f"{name}.png").unlink()
@@ -262,10 +292,14 @@ def test_pictures_keep_their_formats_or_get_the_one_that_is_asked(photos, capsys
     assert fill(photos) == 0
     assert "not kept in 1: known pixels bit for bit" in capsys.readouterr().err
     out = photos.parent / "out"
-    written = sorted(path.name for path in out.iterdir() if path.name != "fill.json")
+    written = sorted(path.name for path in out.iterdir() if not path.name.startswith("fill"))
     assert written == ["a.JPG", "b.png", "c.png", "d.png", "e.png"]
     assert fill(photos, "--format", "webp", "--out", photos.parent / "webp") == 0
-    assert {path.suffix for path in (photos.parent / "webp").iterdir()} == {".webp", ".json"}
+    assert {path.suffix for path in (photos.parent / "webp").iterdir()} == {
+        ".webp",
+        ".json",
+        ".jsonl",
+    }
     known = hole("b") == 0
     for path in (out / "b.png", photos.parent / "webp" / "b.webp"):
         assert (read(path)[known] == pixels("b")[known]).all()
@@ -289,6 +323,10 @@ def test_the_transparent_parts_of_each_picture_can_be_its_mask(photos, tmp_path)
         (["--out", "x"], "give one mask: MODEL PHOTO MASK, or --mask MASK."),
         (["m.png", "--mask", "m.png", "--out", "x"], "give one mask: MODEL PHOTO MASK, or"),
         (["--mask", "gone", "--out", "x"], "there is no mask at gone."),
+        (
+            ["m.png", "--format", "png", "--quality", "80", "--out", "x"],
+            "--quality is of .jpg and .webp; a .png keeps every pixel.",
+        ),
         (["--mask", "alpha", "--quality", "0", "--out", "x"], "--quality must be 1 to 100; got 0."),
         (["--mask", "alpha", "--grow", "-1", "--out", "x"], "--grow must be 0 or more pixels"),
     ],

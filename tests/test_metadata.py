@@ -128,6 +128,10 @@ def test_sixteen_bits_of_a_ppm_stay_sixteen_bits(tmp_path):
     (tmp_path / "photo.ppm").write_bytes(b"P6 5 4 65535\n" + deep.astype(">u2").tobytes())
     photo = read_photo(tmp_path / "photo.ppm")
     assert (photo.levels == deep).all()
+    twelve = (deep >> 4).astype(">u2")
+    (tmp_path / "twelve.ppm").write_bytes(b"P6 5 4 4095\n" + twelve.tobytes())
+    found = read_photo(tmp_path / "twelve.ppm").levels  # which Pillow brings to 8 bits
+    assert np.abs(found.astype(int) - (deep >> 8)).max() <= 1
     (tmp_path / "plain.ppm").write_bytes(b"P6 5 4 255\n" + (deep >> 8).astype("u1").tobytes())
     assert (read_photo(tmp_path / "plain.ppm").levels == deep >> 8).all()
 

@@ -108,13 +108,17 @@ def _fill_file(options: argparse.Namespace, photo: Path, how: dict[str, Any]) ->
     if options.format:
         raise UsageError("--format is for folders: the ending of --out says the format of one.")
     out, samples = Path(options.out), options.samples
-    if options.quality is not None and out.suffix.lower() in (".png", ".tif", ".tiff"):
-        raise UsageError(f"--quality is of .jpg and .webp; a {out.suffix} keeps every pixel.")
+    _check_quality(options.quality, out.suffix)
     lost = fill_file(options.model, photo, out=out, samples=samples, **how)
     names = " ".join(map(str, files_of(out, options.seed, samples)))
     console.say(f"wrote {names}", options.quiet)
     if lost:
         console.say(f"not kept: {'; '.join(lost)}", options.quiet)
+
+
+def _check_quality(quality: int | None, ending: str) -> None:
+    if quality is not None and ending.lower() in (".png", ".tif", ".tiff"):
+        raise UsageError(f"--quality is of .jpg and .webp; a {ending} keeps every pixel.")
 
 
 def _fill_folder(options: argparse.Namespace, photos: Path, how: dict[str, Any]) -> None:
@@ -123,6 +127,7 @@ def _fill_folder(options: argparse.Namespace, photos: Path, how: dict[str, Any])
     if options.samples != 1:
         raise UsageError("--samples is for one photo, not for a folder.")
     out, ending = Path(options.out), f".{options.format}" if options.format else None
+    _check_quality(options.quality, ending or "")
     found = fill_folder(
         options.model, photos, out=out, ending=ending, quiet=options.quiet, say=console.say, **how
     )

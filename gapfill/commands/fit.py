@@ -52,6 +52,7 @@ def run(options: argparse.Namespace) -> None:
     from gapfill.randomness import mix, seeded
     from gapfill.recipe import Recipe, read_recipe
     from gapfill.registry import model_class, open_weights
+    from gapfill.saved import renew_critics
     from gapfill.train import resolve_mode
     from gapfill.train.settings import LENGTHS
 
@@ -93,6 +94,7 @@ def run(options: argparse.Namespace) -> None:
     how = f"{resolve_precision(train.precision, device)}, {resolve_mode(train.mode, device)}"
     with seeded(mix(train.seed, "weights")):
         model = given or recipe.create()
+        renew_critics(model)
     table = open_table(options.data, size, options.crop, extra=options.extra)
     if ranks.rank() == 0:
         holes = f" · masks: {masks.describe(recipe.mask)} · {device.type}, {how}" if learns else ""

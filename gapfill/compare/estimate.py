@@ -11,7 +11,7 @@ from gapfill.console import duration
 from gapfill.registry import is_saved, model_class
 from gapfill.train.settings import DEFAULT_EPOCHS, seconds
 
-_WORTH = 100  # steps of a run, from which on it is worth while to make three more for an estimate
+_WORTH = 100  # steps of a run, from which on it is worth while to make some more for an estimate
 
 
 def forecast(plan: Plan) -> str:
@@ -60,22 +60,23 @@ def _run(plan: Plan, entry: Contestant) -> tuple[str, float | None]:
             estimated = steps * slower * _seconds_a_step(run)
     except Exception:  # it will fail again where that is told, or left out
         return text, None
+    if estimated <= 0:
+        return text, None
     return f"{text} (about {duration(estimated)})", estimated
 
 
 def _seconds_a_step(run: Run) -> float:
     """By making one step to warm up, and two that are timed.
 
-    A GPU's first steps are calls, and then they are captured, in every run anew: there it is what
-    eight steps more take.
+    A GPU's first steps are calls, and then they are captured, in every run anew: there, once it is
+    warm, it is what eight steps more take.
     """
     model, settings = run.create(), run.settings()
-    captured = ranks.resolve(run.device).type == "cuda"
-    few, more = (8, 16) if captured else (1, 2)
+    on_gpu = ranks.resolve(run.device).type == "cuda"
     took = []
-    for steps in (few, more):
+    for steps in (8, 8, 16) if on_gpu else (1, 2):
         settings |= {"epochs": None, "budget": None, "steps": steps}
         model.fit(run.stream(), mask=run.recipe.mask, quiet=True, **settings)
         assert model.training_cost is not None
         took.append(model.training_cost["seconds"])
-    return (took[1] - took[0]) / (more - few) if captured else took[1] / more
+    return (took[-1] - took[-2]) / 8 if on_gpu else took[-1] / 2

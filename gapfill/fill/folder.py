@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from gapfill.fill.painting import paint_many
 from gapfill.fill.photo import ALPHA, Marking, read_hole, write
 from gapfill.pictures import pictures_in
 from gapfill.reading.formats import SUFFIXES, UNREAD_PICTURES, allowed
-from gapfill.reading.regular import expand
+from gapfill.reading.regular import composed, expand
 from gapfill.registry import is_saved, open_model, saved_in
 
 RECORD = "fill.json"
@@ -56,16 +57,32 @@ class _Job:
     mask: Path | str | None
     out: Path
 
-    def is_done(self) -> bool:
-        """Whether the file was written after picture and mask were, and after they came here.
-
-        One that was moved or copied here keeps the time of its writing, not of its coming.
-        """
-        if not self.out.is_file():
-            return False
+    def state(self) -> list[list[int]]:
+        """What tells picture and mask from others of their names: sizes and times of writing."""
         made_of = [self.photo, *([self.mask] if isinstance(self.mask, Path) else [])]
-        times = [(found.st_mtime, found.st_ctime) for found in (path.stat() for path in made_of)]
-        return self.out.stat().st_mtime >= max(map(max, times))
+        return [[found.st_size, found.st_mtime_ns] for found in (path.stat() for path in made_of)]
+
+
+class _Done:
+    """What was filled, and what of: a line for each picture, in the output folder."""
+
+    def __init__(self, out: Path) -> None:
+        self.path = out / "filled.jsonl"
+        self._known: dict[str, Any] = {}
+        lines = self.path.read_text("utf-8").splitlines() if self.path.exists() else []
+        for line in lines:
+            with suppress(ValueError, TypeError):  # the last one, of a run that was killed
+                name, state = json.loads(line)
+                self._known[name] = state
+
+    def has(self, job: _Job) -> bool:
+        """Whether the file is there and was made of this picture and this mask."""
+        return job.out.is_file() and self._known.get(job.out.name) == job.state()
+
+    def add(self, job: _Job) -> None:
+        """Note that a file was written."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([job.out.name, job.state()]) + "\n")
 
 
 @dataclass(frozen=True)
@@ -97,7 +114,7 @@ def fill_folder(
     """Fill every picture directly in `folder`; what stands in `out` already is not filled again.
 
     A picture that cannot be filled is named, and the others go on. A picture is filled again where
-    it, or its mask, is newer than what was written of it.
+    it, or its mask, is another than what was written was made of.
 
     Args:
         model: a folder of a saved model, or a name that needs no training.
@@ -131,10 +148,13 @@ def fill_folder(
     how = {"model": _name(model), "pictures": str(folder.resolve()), "mask": masks}
     how |= asdict(marking) | {"seed": seed, "context": context, "grain": grain}
     _keep_record(out, how | {"quality": quality, "format": ending})
-    todo = [job for job in jobs if not job.is_done()]
+    done = _Done(out)
+    todo = [job for job in jobs if not done.has(job)]
     found = Summary(there=len(jobs) - len(todo))
+    stems = {composed(job.photo.stem) for job in jobs}  # of RAW beside JPEG, one is enough
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in UNREAD_PICTURES and not path.name.startswith("."):
+        unread = path.suffix.lower() in UNREAD_PICTURES and not path.name.startswith(".")
+        if unread and composed(path.stem) not in stems and path.is_file():
             found.failed[path.name] = f"{path.suffix} is no format that is read"
             say(f"{path.name} is left out: {found.failed[path.name]}; allowed are {allowed()}.")
 
@@ -156,7 +176,12 @@ def fill_folder(
         paint_many(filler, pictures, holes, seed, context, grain)
         for each in batch:
             uncover = each.job.mask == ALPHA
-            lost = write(each.photo, each.picture, each.hole, each.job.out, quality, uncover)
+            try:
+                lost = write(each.photo, each.picture, each.hole, each.job.out, quality, uncover)
+            except UsageError as error:  # its format has no room for it
+                failed(each.job, error)
+                continue
+            done.add(each.job)
             found.lost.update(lost)
             found.filled += 1
             bar.update()

@@ -74,8 +74,9 @@ def load_upright(path: Path) -> Loaded:
         exif, text = _exif(picture), dict(getattr(picture, "text", None) or {})
         upright = picture if turn is None else picture.transpose(turn)
         deep = None
-        may_be_deep = ";16" in raw or format_ in ("PPM", "JPEG2000")  # whose packing hides it
-        if may_be_deep and picture.mode in ("RGB", "RGBA", "LA"):
+        # A PPM's packing is that of 8 bits, with the largest level beside it.
+        is_deep = ";16" in raw or (format_ == "PPM" and not isinstance(how, str) and 65535 in how)
+        if is_deep and picture.mode in ("RGB", "RGBA", "LA"):
             stream.seek(0)
             deep = _deep_colour(stream.read(), turn)
         return Loaded(upright, format_, frames, dict(picture.info), text, exif, deep)

@@ -30,12 +30,13 @@ _MEGAPIXELS = f"{LARGEST // 1_000_000} megapixels are read"
 
 # What a folder of pictures may hold that is a picture too, or holds some, and is not read.
 _PICTURES = (
-    ".heic .heif .jxl .jpx .j2c .jpf .psd .psb .xcf .tga .dds .ico .icns .pcx .sgi .rgb .ras .sun "
-    ".xbm .xpm .qoi .fits .fit .exr .hdr .raw .cr2 .cr3 .nef .arw .dng .orf .rw2 .raf .pef .srw"
+    ".heic .heif .jxl .jpx .j2c .jpf .psd .psb .xcf .tga .dds .pcx .sgi .qoi .fits .exr .hdr .raw "
+    ".cr2 .cr3 .nef .arw .dng .orf .rw2 .raf .pef .srw"
 )
 _HOLDERS = (
-    ".svg .eps .ps .wmf .emf .ai .pdf .dcm .nii .npy .npz .mat .h5 .hdf5 .tfrecord .tfrecords "
-    ".lmdb .mdb .parquet .arrow .zip .tar .gz .tgz .7z .rar .bz2 .xz .mp4 .avi .mov .mkv .webm"
+    ".ico .icns .rgb .ras .sun .xbm .xpm .fit .svg .eps .ps .wmf .emf .ai .pdf .dcm .nii .npy .npz "
+    ".mat .h5 .hdf5 .tfrecord .tfrecords .lmdb .mdb .parquet .arrow .zip .tar .gz .tgz .7z .rar "
+    ".bz2 .xz .mp4 .avi .mov .mkv .webm"
 )
 UNREAD_PICTURES = frozenset(_PICTURES.split())
 PASSED_OVER = UNREAD_PICTURES | frozenset(_HOLDERS.split())

@@ -173,8 +173,6 @@ class Trainer:
                         self._score(end, progress)
                     due = pause and time.perf_counter() - saved >= self.settings.save_seconds
                     if due or stopping or end == total:
-                        if not self._is_finite():
-                            self._diverge(end, "its weights", math.nan)
                         self._save()
                         saved = time.perf_counter()
                     elif pause and self._folder is not None:
@@ -285,6 +283,8 @@ class Trainer:
     def _flush(self) -> dict[str, Any]:
         """Bring the losses since the last flush to the host, check them and log their means."""
         line, wrong = self._ledger.close()
+        if wrong is None and not self._is_finite():  # its losses are those before the last update
+            wrong = self._done, "its weights", math.nan
         now = time.perf_counter()
         self.seconds, self._clock = self.seconds + now - self._clock, now
         if ranks.anyone(wrong is not None):
@@ -316,9 +316,9 @@ class Trainer:
             self._folder.log.add(line)
 
     def _is_finite(self) -> bool:
-        """Whether the weights are numbers; the losses of a step are of those before it."""
+        """Whether all weights are numbers."""
         found = [weight.isfinite().all() for weight in self.module.parameters()]
-        return not ranks.anyone(not torch.stack(found).all().item())
+        return bool(torch.stack(found).all())
 
     def _diverge(self, step: int, name: str, loss: float) -> None:
         if self._folder is not None:
