@@ -197,6 +197,30 @@ def test_a_script_that_torchrun_starts_needs_no_call_to_join(tmp_path):
     assert all(torch.equal(joined[key], told[key]) for key in joined)
 
 
+SAVING = """
+import sys, time, torch
+import gapfill
+from gapfill import ranks, testing
+from gapfill.data import Stream
+torch.set_num_threads(1)
+ranks.start("cpu")
+_, out = sys.argv[1:]
+model = gapfill.create("cnn", size=32, width=4, dropout=0.0)
+images = testing.pictures(model, 24)
+def look(look):
+    time.sleep(0.3)  # the first process falls behind the other's clock
+settings = {"log_every": 2, "watch": 6, "save_seconds": 0.3, "precision": "fp32", "steps": 24}
+stream = Stream(images, 8)
+model.fit(stream, val=images[:4], out=out, quiet=True, on_look=look, device="cpu", **settings)
+ranks.stop()
+"""
+
+
+def test_processes_whose_clocks_differ_save_without_waiting_for_each_other(tmp_path):
+    run("", tmp_path / "run", 2, SAVING)
+    assert (tmp_path / "run" / "model" / "config.json").exists()
+
+
 @pytest.mark.parametrize(
     ("variables", "several"),
     [
