@@ -109,9 +109,10 @@ def _sharing_statistics(module: nn.Module) -> nn.Module:
         setattr(module, name, _sharing_statistics(child))
     if not isinstance(module, nn.BatchNorm2d):
         return module
-    combined = hasattr(module, "act")
-    plain = BatchNorm2d(module.num_features, affine=module.affine)
-    new = _NormAct(module) if combined else plain
+    if hasattr(module, "act"):
+        new = _NormAct(module)
+    else:
+        new = BatchNorm2d(module.num_features, affine=module.affine)
     new.eps, new.momentum = module.eps, module.momentum
     new.load_state_dict(module.state_dict(), assign=True)
     return new
