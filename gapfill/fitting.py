@@ -32,15 +32,6 @@ if TYPE_CHECKING:
     from gapfill.inpainter import Inpainter
 
 
-_KNOWN = (
-    "training_run",
-    "training_cost",
-    "training_pictures",
-    "training_data",
-    "began_with",
-)  # of a model's weights, which loading others forgets
-
-
 class Hooks(NamedTuple):
     """What is called with each line of the log and at each look, if anything."""
 
@@ -190,7 +181,6 @@ def _optimise(
         on_begin=partial(Origin(seen, data, began).save, run=initial),
     )
     _say_what_is_new(model, trainer, folder)
-    known = {name: getattr(model, name) for name in _KNOWN}
     try:
         steps = trainer.run(signals)
     except BaseException as error:
@@ -210,9 +200,6 @@ def _optimise(
             model.began_with = began
             model.training_pictures = seen
             model.begun = folder, initial, ends
-        else:  # steps were timed and undone, and with them what was known of the weights
-            for name, value in known.items():
-                setattr(model, name, value)
     model.trained = True
     model.history = trainer.history
     images = steps * trainer.batch_size

@@ -360,7 +360,8 @@ class Trainer:
         if self.engine.average is not None and state.ema is not None:
             self._averaged.load_state_dict(state.ema)
         # After the average, which shares what is not averaged and may hold another one of it.
-        self.module.load_state_dict(state.module)
+        # Not by a model's own way, which forgets what is known of the weights: they are its own.
+        nn.Module.load_state_dict(self.module, state.module)
         for optimizer, saved in zip(self.engine.optimizers, state.optimizers, strict=True):
             # The groups hold what the settings and the step say; only the state is history.
             groups = optimizer.state_dict()["param_groups"]
