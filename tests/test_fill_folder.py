@@ -233,6 +233,35 @@ def test_rights_and_copies_of_the_same_pictures_fill_nothing_again(photos, capsy
     assert "filled 0 pictures" in capsys.readouterr().err
 
 
+def test_a_picture_that_changes_while_it_is_filled_is_filled_again(photos, monkeypatch, capsys):
+    paint = folder.paint_many
+
+    def meanwhile(*arguments):
+        paint(*arguments)
+        Image.fromarray(255 - pixels("a")).save(photos / "a.png")
+        os.utime(photos / "a.png", ns=(0, 0))
+
+    monkeypatch.setattr(folder, "paint_many", meanwhile)
+    assert fill(photos) == 0
+    monkeypatch.setattr(folder, "paint_many", paint)
+    capsys.readouterr()
+    assert fill(photos) == 0
+    assert "filled 1 picture" in capsys.readouterr().err
+    filled = np.asarray(Image.open(photos.parent / "out" / "a.png"))
+    assert np.array_equal(filled[0], 255 - pixels("a")[0])
+
+
+def test_a_link_to_nowhere_costs_only_itself(photos, capsys):
+    assert fill(photos) == 0
+    (photos / "a.png").unlink()
+    (photos / "a.png").symlink_to(photos / "gone.png")
+    capsys.readouterr()
+    assert fill(photos) == 1
+    said = capsys.readouterr().err
+    assert "a.png is left out" in said
+    assert "1 of 5 pictures could not be filled: a.png." in said
+
+
 def test_names_are_paired_however_their_accents_are_spelt(photos, capsys):
     for name in "bcde":
         (photos / f"{name}.png").unlink()

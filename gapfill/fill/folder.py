@@ -60,7 +60,8 @@ class _Job:
     def state(self) -> list[list[int]]:
         """What tells picture and mask from others of their names: sizes and times of writing."""
         made_of = [self.photo, *([self.mask] if isinstance(self.mask, Path) else [])]
-        return [[found.st_size, found.st_mtime_ns] for found in (path.stat() for path in made_of)]
+        there = [path.stat() for path in made_of if path.exists()]  # reading it says what is not
+        return [[found.st_size, found.st_mtime_ns] for found in there]
 
 
 class _Done:
@@ -79,10 +80,10 @@ class _Done:
         """Whether the file is there and was made of this picture and this mask."""
         return job.out.is_file() and self._known.get(job.out.name) == job.state()
 
-    def add(self, job: _Job) -> None:
-        """Note that a file was written."""
+    def add(self, out: Path, state: list[list[int]]) -> None:
+        """Note that a file was written, and of what: `state` is from before it was read."""
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps([job.out.name, job.state()]) + "\n")
+            file.write(json.dumps([out.name, state]) + "\n")
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class _Opened:
     """A picture that was read, with its hole, and as a model sees it."""
 
     job: _Job
+    state: list[list[int]]
     photo: Photo
     hole: np.ndarray
     picture: Tensor
@@ -161,9 +163,9 @@ def fill_folder(
     def opened(job: _Job) -> _Opened:
         if job.mask is None:
             raise UsageError(f"there is no mask of its name in {mask}.")
-        photo = read_photo(job.photo)
+        state, photo = job.state(), read_photo(job.photo)
         hole = read_hole(photo, job.photo, job.mask, marking)
-        return _Opened(job, photo, hole, photo.picture().clone())
+        return _Opened(job, state, photo, hole, photo.picture().clone())
 
     def failed(job: _Job, error: GapfillError) -> None:
         found.failed[job.photo.name] = str(error)
@@ -181,7 +183,7 @@ def fill_folder(
             except UsageError as error:  # its format has no room for it
                 failed(each.job, error)
                 continue
-            done.add(each.job)
+            done.add(each.job.out, each.state)
             found.lost.update(lost)
             found.filled += 1
             bar.update()
