@@ -28,6 +28,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--pretrained", action="store_true", help="the weights in the package, of such models"
     )
     parser.add_argument("--holes", choices=("any", "square"), help="that are built for such holes")
+    parser.add_argument(
+        "--macs", action="store_true", help="count the multiplications of a fill too (seconds)"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the list there, - for stdout")
     console.add_common(parser)
 
@@ -37,7 +40,8 @@ def run(options: argparse.Namespace) -> None:
     from gapfill import pretrained, registry
     from gapfill.commands import listing
 
-    found, broken = listing.gather(registry.list_models(options.pattern, options.pretrained))
+    macs = options.macs or bool(options.json)
+    found, broken = listing.gather(registry.list_models(options.pattern, options.pretrained), macs)
     found = [
         one
         for one in found
@@ -63,7 +67,8 @@ def run(options: argparse.Namespace) -> None:
         )
         return
     if found:
-        console.show(listing.table(found, max(shutil.get_terminal_size((110, 24)).columns, 100)))
+        width = max(shutil.get_terminal_size((110, 24)).columns, 100)
+        console.show(listing.table(found, width, macs))
     for one in found:
         if one.lacking:
             console.say(f"{one.name} cannot fill here: it lacks {one.lacking}")

@@ -13,13 +13,12 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-import torch
-
 from gapfill import console, pretrained, registry
 from gapfill.about import GROUPS, About
 from gapfill.compare import evaluate
 from gapfill.config import plain
 from gapfill.errors import GapfillError
+from gapfill.inpainter import Inpainter
 from gapfill.report.scores import NOTHING, quantity
 from gapfill.report.text import aligned
 
@@ -35,10 +34,10 @@ _HEAD = """\
 
 Every model that comes with gapfill, from what it says of itself. `gapfill list` shows the same as a
 table, with the plug-ins that are installed; `gapfill list --group modern`, `--stochastic`,
-`--no-training` and `--holes any` choose among them. Parameters include a discriminator's. MACs are
-multiplications with accumulation in one fill of a 64×64 picture, in convolutions and matrix
-products; – stands where there are none to count. A model of square holes was built for one square
-hole; it fills others too, but was not meant to.
+`--no-training` and `--holes any` choose among them, and `--macs` adds a column. Parameters include
+a discriminator's. MACs are multiplications with accumulation in one fill of a 64×64 picture, in
+convolutions and matrix products; – stands where there are none to count. A model of square holes
+was built for one square hole; it fills others too, but was not meant to.
 """
 
 
@@ -80,15 +79,19 @@ class Facts:
         return {**rest, **about, "settings": settings}
 
 
-def facts(name: str) -> Facts:
+def facts(name: str, macs: bool = True) -> Facts:
     """What there is to know of the model `name`.
+
+    Args:
+        name: a registered model.
+        macs: count its multiplications, which follows a whole fill and takes seconds for some.
 
     Raises:
         GapfillError: an unknown name, or a plug-in that cannot be imported or made.
     """
-    cls = registry.model_class(name)
     try:
-        model = _made(name)
+        model = registry.create(name)
+        cls = type(model)
         return Facts(
             name,
             summary=evaluate.summary(cls),
@@ -96,7 +99,7 @@ def facts(name: str) -> Facts:
             stochastic=cls.stochastic,
             needs_training=model.needs_training,
             parameters=evaluate.count_parameters(model),
-            macs=_macs(model),
+            macs=_macs(model) if macs else None,
             settings=_settings(cls.Config()),
             lacking=cls.lacking(),
         )
@@ -108,12 +111,12 @@ def facts(name: str) -> Facts:
         ) from error
 
 
-def gather(names: Iterable[str]) -> tuple[list[Facts], dict[str, str]]:
+def gather(names: Iterable[str], macs: bool = True) -> tuple[list[Facts], dict[str, str]]:
     """The facts of each model, by group and name, and why others have none."""
     found, broken = [], {}
     for name in names:
         try:
-            found.append(facts(name))
+            found.append(facts(name, macs))
         except GapfillError as error:
             broken[name] = str(error)
     groups = list(GROUPS)
@@ -121,7 +124,7 @@ def gather(names: Iterable[str]) -> tuple[list[Facts], dict[str, str]]:
     return found, broken
 
 
-def table(found: Sequence[Facts], width: int = _WIDTH) -> str:
+def table(found: Sequence[Facts], width: int = _WIDTH, macs: bool = True) -> str:
     """The models as lines of text, their works cut so that a line fits `width`."""
     rows = [("model", "group", "year", "work", "random", "training", "holes", "params", "MACs")]
     rows += [
@@ -138,7 +141,7 @@ def table(found: Sequence[Facts], width: int = _WIDTH) -> str:
         )
         for one in found
     ]
-    columns = [list(column) for column in zip(*rows, strict=True)]
+    columns = [list(column) for column in zip(*rows, strict=True)][: None if macs else -1]
     taken = sum(max(map(len, column)) + 2 for column in columns) - max(map(len, columns[3])) - 2
     room = max(width - taken - 2, _LEAST_WORK)
     columns[3] = [text if len(text) <= room else text[: room - 1] + "…" for text in columns[3]]
@@ -165,25 +168,14 @@ def markdown(found: Sequence[Facts]) -> str:
     return "\n".join(parts)
 
 
-def _made(name: str) -> Any:
-    """The model without memory for its weights, or with, where it cannot do without."""
-    try:
-        with torch.device("meta"):
-            return registry.create(name)
-    except (NotImplementedError, RuntimeError):
-        return registry.create(name)
-
-
-def _macs(model: Any) -> int | None:
-    """The multiplications of a fill: without arithmetic, or with, where that cannot be."""
+def _macs(model: Inpainter) -> int | None:
+    """The multiplications of a fill; None where there are none, or it cannot fill untrained."""
     if not any(True for _ in model.parameters()):
         return None
-    for make in (lambda: model, lambda: registry.create(model.name)):
-        try:
-            return evaluate.count_macs(make(), SIZE)
-        except (NotImplementedError, RuntimeError):
-            continue
-    return None
+    try:
+        return evaluate.count_macs(model, SIZE)
+    except (NotImplementedError, RuntimeError):
+        return None
 
 
 def _settings(config: Any) -> tuple[Setting, ...]:
