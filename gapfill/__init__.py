@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gapfill.compare.calling import compare
     from gapfill.data import Stream, open_table
     from gapfill.fill.many import fill_all
+    from gapfill.fill.painting import fill_any_size
     from gapfill.fill.prepared import Filler
     from gapfill.inpainter import Inpainter
     from gapfill.registry import create, list_models, load, register
@@ -33,6 +34,7 @@ _HOMES = {
     "Update": "types",
     "create": "registry",
     "fill_all": "fill.many",
+    "fill_any_size": "fill.painting",
     "list_models": "registry",
     "load": "registry",
     "open_table": "data.table",
@@ -53,6 +55,7 @@ __all__ = [
     "compare",
     "create",
     "fill_all",
+    "fill_any_size",
     "list_models",
     "load",
     "open_table",

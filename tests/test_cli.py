@@ -291,6 +291,29 @@ def test_fit_makes_the_model_for_the_size_of_the_pictures(folder, tmp_path):
     assert gapfill.load(tmp_path / "run" / "model").config.size == 32
 
 
+def test_a_size_is_the_command_lines_else_the_settings(capsys, folder, tmp_path):
+    words = ("--data", folder, "--set", "width=4", "--steps", 1, *SMALL)
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("model: cnn\nsettings: {size: 48}\n")
+    for number, (model, more, size) in enumerate(
+        [
+            ("cnn", ("--set", "size=32"), 32),
+            (recipe, (), 48),
+            (recipe, ("--size", 32), 32),
+            (recipe, ("--set", "size=32"), 32),
+            ("cnn", ("--set", "size=32", "--size", 32), 32),
+        ]
+    ):
+        out = tmp_path / str(number)
+        assert run("fit", model, *words, *more, "--out", out) == 0
+        assert gapfill.load(out).config.size == size
+    both = ("--set", "size=32", "--size", 48, "--out", tmp_path / "both")
+    assert run("fit", "cnn", *words, *both) == 2
+    assert "--size 48 and --set size=32 are two sizes." in capsys.readouterr().err
+    assert run("fit", "cnn", *words, "--set", "size=big", "--out", tmp_path / "big") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_a_recipe_says_what_the_command_line_leaves_open(folder, tmp_path):
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(

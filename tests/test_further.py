@@ -148,6 +148,14 @@ def run(tmp_path):
     return call
 
 
+def test_fit_says_under_which_masks_the_given_weights_learned(run, given, tmp_path, capsys):
+    assert run("cnn", "--from", given) == 0
+    assert run("cnn", "--from", given, "--mask", "rect", out="rect") == 0
+    assert "--mask goes on so" not in capsys.readouterr().err
+    assert run("cnn", "--from", tmp_path / "rect", out="again") == 0
+    assert "the weights learned under rect: --mask goes on so" in capsys.readouterr().err
+
+
 def test_fit_goes_on_from_a_folder(run, given, tmp_path, capsys):
     assert run("cnn", "--from", given, "--set", "lr=1.0e-4") == 0
     model = gapfill.load(tmp_path / "run")

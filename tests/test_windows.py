@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from common import message
 
 import gapfill
 from gapfill.errors import UsageError
@@ -224,6 +225,40 @@ def test_every_hole_is_filled_and_the_rest_stays(seed):
     marked = mask.bool().expand_as(image)
     assert torch.equal(filled[~marked], image[~marked])
     assert filled[marked].float().mean() > 250
+
+
+def test_photos_are_filled_each_as_it_would_be_alone():
+    holes = np.stack([random_hole(seed)[None] for seed in range(2)])
+    masks = torch.from_numpy(holes)
+    images = torch.cat([tensors(hole[0])[0] for hole in holes])
+    model = gapfill.create("cnn", size=SIDE, width=4)
+    model.trained = True
+    filled = gapfill.fill_any_size(model, images, masks)
+    for image, mask, made in zip(images, masks, filled, strict=True):
+        alone = gapfill.fill_any_size(model, image[None], mask[None])
+        assert torch.equal(alone[0], made)
+    for dtype in (torch.float16, torch.float64):
+        photos = images.to(dtype) / 255
+        made = gapfill.fill_any_size(model, photos, masks[:1])
+        assert made.dtype == dtype
+        known = ~masks[:1].expand_as(photos)
+        assert torch.equal(made[known], photos[known])
+    grey = images[:, :1]
+    made = gapfill.fill_any_size(model, grey, masks.float())
+    assert made.shape == grey.shape
+    assert torch.equal(made[~masks], grey[~masks])
+
+
+def test_photos_that_cannot_be_filled_are_one_line():
+    image, mask = tensors(random_hole(0))
+    model = gapfill.create("cnn", size=SIDE, width=4)
+    assert "has not been trained" in message(gapfill.fill_any_size, model, image, mask)
+    model.trained = True
+    for wrong, said in ((image[0], "images must be [N, 3, H, W]"), (image.int(), "got int32")):
+        assert said in message(gapfill.fill_any_size, model, wrong, mask)
+    assert "They must match." in message(gapfill.fill_any_size, model, image, mask[..., 1:])
+    assert "empty" in message(gapfill.fill_any_size, model, image, 0 * mask)
+    assert "--context must be" in message(gapfill.fill_any_size, model, image, mask, context="much")
 
 
 def test_overlapping_tiles_meet_without_a_step():

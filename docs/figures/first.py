@@ -15,7 +15,6 @@ from PIL import Image
 from skimage import data
 
 import gapfill
-from gapfill.fill.painting import fill_any_size
 
 OUT = Path(__file__).parents[1] / "images" / "first.jpg"
 PART = (slice(20, 200), slice(130, 310))  # rows and columns of the photo that are shown
@@ -50,7 +49,7 @@ def main() -> None:
     model = gapfill.create("unet", pretrained=True)
     damaged, filled = [], []
     for hole in holes(photo.shape[:2]):
-        made = fill_any_size(model, image, torch.from_numpy(hole)[None, None])
+        made = gapfill.fill_any_size(model, image, torch.from_numpy(hole)[None, None])
         damaged.append(panel(np.where(hole[..., None], 255, photo).astype(np.uint8)))
         filled.append(panel(made[0].movedim(0, -1).numpy()))
     rows = [np.concatenate(row, 1) for row in (damaged, filled)]

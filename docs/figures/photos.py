@@ -18,7 +18,6 @@ from torch import Tensor
 
 import gapfill
 from gapfill import metrics
-from gapfill.fill.painting import fill_any_size
 
 SHORTER = 384  # photos are reduced to this shorter side, so that they are sharp pixel by pixel
 HALVES = (
@@ -181,7 +180,7 @@ def table(models: dict[str, gapfill.Inpainter], lpips: metrics.Distance) -> Iter
             for seed, name in enumerate(FIGURE):
                 pixels = photo(name)
                 real, mask = tensors(pixels, hole(draw, seed, pixels))
-                made = fill_any_size(models[name], real, mask, **options)
+                made = gapfill.fill_any_size(models[name], real, mask, **options)
                 found.append(scores(made, real, mask, lpips))
             decibels, distance, seam = np.mean(found, 0)
             yield f"| {kind} | {way} | {decibels:.1f} | {distance:.3f} | {seam:.1f} |"
@@ -196,7 +195,7 @@ def rows(models: dict[str, gapfill.Inpainter], lpips: metrics.Distance) -> Itera
         known = torch.where(mask.bool(), torch.tensor(128, dtype=torch.uint8), real)
         panels = [(known, f"{name.split('_')[0]}: {what}")]
         for way in (WAYS["one window"], new):
-            made = fill_any_size(models[name], real, mask, **way)
+            made = gapfill.fill_any_size(models[name], real, mask, **way)
             decibels, distance, seam = scores(made, real, mask, lpips)
             text = f"{decibels:.1f} dB · {distance:.3f} · {seam:.1f}"
             panels.append((made, "no truth to score" if "removed" in what else text))

@@ -71,7 +71,11 @@ def run(options: argparse.Namespace) -> None:
         if name not in known and hasattr(options, name):
             option = f"--{name.replace('_', '-')}"
             raise UsageError(f"--set {name}: it is no setting of the model, but {option} says it.")
+    if options.size is not None and said.get("size", options.size) != options.size:
+        raise UsageError(f"--size {options.size} and --set size={said['size']} are two sizes.")
     settings = {**recipe.settings, **said}
+    if options.size is not None and "size" in settings:
+        settings["size"] = options.size
     recipe = build(Recipe, vars(recipe) | changes | {"settings": settings})
     given = None
     if options.begin is not None:
@@ -79,7 +83,8 @@ def run(options: argparse.Namespace) -> None:
         given = open_weights(options.begin, recipe.model, options.which, wanted)
     elif options.which is not None:
         raise UsageError("--which is for --from RUN.")
-    size = options.size or getattr(given and given.config, "size", 64)
+    size = getattr(given and given.config, "size", 64)
+    size = options.size or settings.get("size", size)
     recipe = recipe.sized(size)
     if options.invert_mask:
         recipe = replace(recipe, mask=masks.inverted_files([recipe.mask])[0])
@@ -99,6 +104,9 @@ def run(options: argparse.Namespace) -> None:
     if ranks.rank() == 0:
         holes = f" · masks: {masks.describe(recipe.mask)} · {device.type}, {how}" if learns else ""
         console.say(f"data: {table.introduce()}{holes}", options.quiet)
+        before = ((given and given.training_run) or {}).get("mask")
+        if options.mask is None and before not in (None, recipe.mask):
+            console.say(f"the weights learned under {before}: --mask goes on so", options.quiet)
     with loggers.opened(options.logger, out / "tensorboard") as board:
         model.fit(
             Stream(table.part("train").images, recipe.batch_size, train.seed, flip=recipe.flip),

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gapfill.data.checks import as_grey, as_rgb, check_images
 from gapfill.fill.context import look
 from gapfill.fill.grain import Grain
 from gapfill.fill.resampling import any_missing, enlarge, reduce
 from gapfill.fill.windows import Box, Plan, weights
 from gapfill.inpainter import Inpainter
-from gapfill.masks.given import LARGEST_HOLE
+from gapfill.masks.given import LARGEST_HOLE, check_mask
 
 _BAND = 2_000_000  # pixels of the picture that are painted at once
 _LARGEST = 1024  # the longest side shown to a model that takes any
@@ -48,24 +49,39 @@ class Shot:
 def fill_any_size(
     model: Inpainter,
     image: Tensor,
-    hole: Tensor,
+    mask: Tensor,
     seed: int = 0,
     context: str = "auto",
     grain: bool = True,
 ) -> Tensor:
-    """Fill one picture [1, 3, H, W] of any size; known pixels stay bit for bit.
+    """Fill photos of any size as `gapfill fill` does: each hole in a window of its own.
+
+    A photo is filled as it would be alone; known pixels come back bit for bit.
 
     Args:
-        model: a trained model.
-        image: uint8, or float in [0, 1].
-        hole: [1, 1, H, W], 1 = missing.
+        model: a trained model, on any device.
+        image: [N, 3, H, W], or grey [N, 1, H, W], uint8 or float in [0, 1].
+        mask: [N, 1, H, W], or [1, 1, H, W] for all, 1 = missing.
         seed: names the noise of a stochastic model.
-        context: see `gapfill.fill.context.look`.
+        context: how much around each hole the model sees (`gapfill.fill.context.look`).
         grain: give enlarged fills the grain of their surroundings.
+
+    Returns:
+        The filled photos, with the shape, dtype and device of `image`.
+
+    Raises:
+        UsageError: what `Inpainter.inpaint` refuses, but for sizes; a context that makes no sense.
     """
-    result = image.clone()
-    paint(model, result[0], hole[0, 0].bool().numpy(), seed, context, grain)
-    return result
+    photos = as_rgb(image)
+    check_images(photos)
+    missing = check_mask(mask, photos)
+    model.require_training()
+    dtype = torch.float32 if image.is_floating_point() else image.dtype
+    made = photos.to("cpu", dtype, copy=True, memory_format=torch.contiguous_format)
+    for picture, hole in zip(made, missing.cpu().numpy(), strict=True):
+        paint(model, picture, hole[0], seed, context, grain)
+    made = made if photos is image else as_grey(made)
+    return torch.where(missing, made.to(image), image)
 
 
 def paint(
@@ -80,7 +96,7 @@ def paint(
 
     Args:
         model: as for `fill_any_size`.
-        picture: [3, H, W], uint8 or float in [0, 1], written to.
+        picture: [3, H, W] on the CPU, uint8 or float in [0, 1], written to.
         hole: bool [H, W], true = missing.
         seed: as for `fill_any_size`.
         context: as for `fill_any_size`.
