@@ -120,7 +120,7 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
                 raise UsageError(f"{where} must be {rule}; got {_show(value)}.")
         return value
     if origin is Literal:
-        if value not in arguments:
+        if not any(value == each and type(value) is type(each) for each in arguments):
             raise UsageError(f"{where}: {_show(value)}? {nearest(str(value), map(str, arguments))}")
         return value
     if origin in (Union, types.UnionType):

@@ -82,6 +82,7 @@ def page(model: Inpainter, folder: Path, name: str) -> str:
     card = read_card(folder)
     digest = checkpoint.digest_of(folder / "model.safetensors")
     facts = [f"- **{title}**: {value}" for title, value in summary.facts(model)]
+    said = summary.line(type(model))
     return "\n".join(
         [
             "---",
@@ -91,7 +92,7 @@ def page(model: Inpainter, folder: Path, name: str) -> str:
             "",
             f"# {name.partition('/')[2]}",
             "",
-            f"A `{card.model}` of gapfill, which fills holes in pictures. {summary.line(model)}",
+            f"A `{card.model}` of gapfill, which fills holes in pictures. {said}",
             "",
             "```python",
             "import gapfill",

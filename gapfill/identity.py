@@ -89,7 +89,7 @@ def of_run(
         "processes": ranks.world(),
         "model": model.name,
         "config": plain(model.config),
-        "mask": mask,
+        "mask": str(mask),  # not the tensors of those that were handed over
         "mask_pictures": [masks.digest(bank[:, None].float()) for bank in given.values()],
         "validation": None if watched is None else known.digest(watched),
         "chosen_by": None if watched is None else _rule(model, watched),

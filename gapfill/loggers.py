@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from gapfill.console import LOGGERS
 from gapfill.errors import UsageError
+from gapfill.reading.regular import expand
 from gapfill.types import Look
 
 
@@ -51,7 +52,7 @@ class TensorBoard:
 
     def __init__(self, folder: str | Path) -> None:
         require("tensorboard")
-        self.folder = Path(folder).expanduser()
+        self.folder = expand(folder)
         self._made: Any = None
 
     def __enter__(self) -> Self:

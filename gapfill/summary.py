@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import textwrap
 from collections.abc import Iterator
 from html import escape
@@ -18,7 +17,7 @@ _WIDTH = 96
 
 def text(model: Inpainter) -> str:
     """The lines for a terminal."""
-    lines = [f"{model.name}: {line(model)}"]
+    lines = [f"{model.name}: {line(type(model))}"]
     for name, value in facts(model):
         rest = textwrap.wrap(value, _WIDTH - 13, break_on_hyphens=False) or [""]
         lines += [f"  {name:11}{rest[0]}", *(" " * 13 + more for more in rest[1:])]
@@ -32,7 +31,7 @@ def html(model: Inpainter) -> str:
         f'<td style="text-align:left">{escape(value)}</td></tr>'
         for name, value in facts(model)
     )
-    return f"<p><b>{escape(model.name)}</b>: {escape(line(model))}</p><table>{rows}</table>"
+    return f"<p><b>{escape(model.name)}</b>: {escape(line(type(model)))}</p><table>{rows}</table>"
 
 
 def facts(model: Inpainter) -> Iterator[tuple[str, str]]:
@@ -47,9 +46,9 @@ def facts(model: Inpainter) -> Iterator[tuple[str, str]]:
         yield "scores", scores
 
 
-def line(model: Inpainter) -> str:
-    """What its class says of itself first."""
-    return (inspect.getdoc(type(model)) or "").partition("\n")[0]
+def line(cls: type[Inpainter]) -> str:
+    """What a model is, in the first line of its class's own docstring."""
+    return (cls.__doc__ or "").strip().partition("\n")[0]
 
 
 def _size(model: Inpainter) -> str:

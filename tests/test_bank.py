@@ -174,7 +174,10 @@ def test_a_manifest_that_is_not_exactly_one_is_refused(home, change, said):
 def test_a_manifest_that_is_missing_or_torn_says_so(home):
     path = home / "manifest.json"
     path.write_text(path.read_text()[:100])
-    assert "is not valid JSON" in message(bank.read, home, error=GapfillError)
+    assert f"{path} is damaged (" in message(bank.read, home, error=GapfillError)
+    path.write_text("[" * 100_000)
+    assert not bank.is_bank(home)
+    assert f"{path} is damaged (" in message(bank.read, home, error=GapfillError)
     path.unlink()
     assert "`gapfill bank` writes one" in message(bank.read, home, error=GapfillError)
 

@@ -1,6 +1,9 @@
 """How people call it: what their loaders, masks and validation pictures look like."""
 
 import contextlib
+import json
+import pickle
+from copy import deepcopy
 
 import pytest
 import torch
@@ -186,6 +189,24 @@ def test_masks_to_train_with_may_be_a_tensor_and_belong_to_the_run(tmp_path):
         assert wanted in message(small().fit, [pictures()], mask=bad, **TRAIN)
     small_ones = masks.draw("center", range(2), 16)
     assert "16×16" in message(small().fit, [pictures()], mask=small_ones, **TRAIN)
+
+
+def test_what_learned_under_masks_of_its_own_can_be_copied_and_learn_on():
+    batches = [(pictures(), HOLES)]
+    for given, masks_ in (([pictures()], HOLES), (batches, None)):
+        model = small().fit(given, mask=masks_, **TRAIN)
+        copy = pickle.loads(pickle.dumps(deepcopy(model)))
+        assert copy.training_run == model.training_run
+        assert json.loads(json.dumps(model.training_run)) == model.training_run
+        model.fit(given, mask=masks_, **TRAIN)
+
+
+def test_metrics_are_chosen_by_any_iterable_and_by_names_that_there_are():
+    real = pictures()
+    found = metrics.score(real.flip(0), real, HOLES, keys=iter(["seam", "hole_psnr"]))
+    assert list(found) == ["hole_psnr", "seam"]
+    text = message(metrics.score, real.flip(0), real, HOLES, keys=["hole_psrn"])
+    assert text.startswith("there is no metric 'hole_psrn'. Did you mean 'hole_psnr'?")
 
 
 def test_one_mask_serves_all_pictures_in_the_metrics():

@@ -45,6 +45,13 @@ def message(values, cls=Outer, where=""):
     return text
 
 
+@dataclass(frozen=True)
+class Patched:
+    """A choice of numbers."""
+
+    patch: Literal[1, 8] = 1
+
+
 def test_nothing_given_makes_the_defaults():
     assert build(Outer, {}) == Outer()
 
@@ -147,6 +154,10 @@ def test_a_choice_that_is_none_gets_the_nearest_and_all():
     text = message({"mode": "papers"}, where="dcgan")
     assert text == ("dcgan: mode: 'papers' (str)? Did you mean 'paper'? Known: paper, radford")
     assert message({"mode": 3}).startswith("mode: 3 (int)? Known: paper, radford")
+    for value in (8.0, True):
+        with pytest.raises(UsageError, match=r"patch: .* Known: 1, 8"):
+            build(Patched, {"patch": value})
+    assert build(Patched, {"patch": 8}).patch == 8
 
 
 def test_none_is_taken_where_it_is_allowed_and_escapes_the_range():

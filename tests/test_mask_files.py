@@ -9,6 +9,7 @@ from PIL import Image
 
 from gapfill.errors import UsageError
 from gapfill.masks import area, check, describe, draw, inverted_files, parse
+from gapfill.masks.files import look
 from gapfill.pictures import PictureError
 
 
@@ -103,6 +104,7 @@ def test_links_that_loop_end(tmp_path):
     except OSError:
         pytest.skip("this system makes no symbolic links")
     assert torch.equal(draw(kind, 0, 16), draw(f"{kind}/a.png", 0, 16))
+    assert look(kind, 16)[0] == 1  # seen once, not once a turn
 
 
 def test_masks_may_be_the_other_way_round(tmp_path):

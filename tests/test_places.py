@@ -86,6 +86,14 @@ def test_a_tilde_is_the_home_and_no_folder(trained, tmp_path):
     assert message(gapfill.load, "~nobody-of-this-name/x").startswith("~nobody")
 
 
+def test_the_home_of_nobody_is_one_line(capsys):
+    nobody = "~nobody-of-this-name"
+    assert cli.main(["compare", "--models", f"pictures:{nobody}/x"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    for call in (gapfill.compare.Comparison, gapfill.loggers.TensorBoard):
+        assert nobody in message(call, f"{nobody}/run")
+
+
 def test_a_folder_with_the_name_of_a_model_does_not_stand_in_its_way(capsys, trained, photo):
     Path("telea").mkdir()
     Path("cnn").mkdir()

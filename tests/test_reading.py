@@ -11,11 +11,11 @@ from contextlib import suppress
 import pytest
 from PIL import Image
 
-from gapfill.errors import UsageError
+from gapfill.errors import UsageError, one_line
 from gapfill.pictures import PictureError, read_mask, read_picture
 from gapfill.reading.formats import jpeg_size
 from gapfill.reading.noise import quiet
-from gapfill.reading.regular import expand, is_there, printable
+from gapfill.reading.regular import expand, is_there
 
 
 def test_c_libraries_are_heard_and_not_printed(capfd):
@@ -111,4 +111,4 @@ def test_paths_that_cannot_be_are_not_there():
 
 
 def test_a_name_is_printable_on_one_line():
-    assert printable("a\nb\x1b[31m\udce9ä") == "a\\nb\\x1b[31m\\udce9ä"
+    assert one_line("a\nb\x1b[31m\udce9ä") == "a\\nb\\x1b[31m\\udce9ä"

@@ -3,6 +3,8 @@
 import json
 import multiprocessing
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -293,6 +295,31 @@ def test_a_folder_takes_one_run_of_a_process(tmp_path):
     with RunFolder(tmp_path, print).held():
         assert "is in use by another thread of this process" in message(fit, tmp_path)
     fit(tmp_path)
+
+
+def test_of_threads_that_want_a_folder_at_once_one_gets_it(tmp_path):
+    threads, tries = 4, 50
+    start, held = threading.Barrier(threads), []
+
+    def take():
+        for number in range(tries):
+            lock = Lock(tmp_path)
+            start.wait()
+            try:
+                lock.acquire()
+                held.append(number)
+            except UsageError:
+                lock = None
+            start.wait()
+            if lock is not None:
+                lock.release()
+            start.wait()
+
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(take) for _ in range(threads)]:
+            done.result()
+    assert held == list(range(tries))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_stale_lock_file_is_no_lock(tmp_path):

@@ -5,7 +5,7 @@ import torch
 from common import message
 
 import gapfill
-from gapfill import masks, testing
+from gapfill import masks, summary, testing
 from gapfill.data import Stream
 from gapfill.data.faces import generate
 
@@ -17,6 +17,15 @@ def trained():
     return model.fit(
         Stream(images, 4), mask="rect", val=images[:4], steps=4, watch=2, quiet=True, device="cpu"
     )
+
+
+def test_a_model_without_a_docstring_says_nothing_of_another():
+    class Bare(gapfill.Inpainter):
+        def fill(self, known, mask):
+            return known
+
+    assert summary.line(Bare) == ""
+    assert summary.line(type(gapfill.create("cnn"))).startswith("Context encoder")
 
 
 def test_a_model_says_what_it_is_and_how_it_was_trained(trained):

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from gapfill import console, pretrained, registry
+from gapfill import console, pretrained, registry, summary
 from gapfill.about import GROUPS, About
 from gapfill.compare import evaluate
 from gapfill.config import plain
@@ -94,7 +94,7 @@ def facts(name: str, macs: bool = True) -> Facts:
         cls = type(model)
         return Facts(
             name,
-            summary=evaluate.summary(cls),
+            summary=summary.line(cls),
             about=cls.about,
             stochastic=cls.stochastic,
             needs_training=model.needs_training,

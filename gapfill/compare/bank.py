@@ -8,7 +8,6 @@ file name in all of them, and whoever fills it gives the result this name again.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import tempfile
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from gapfill import masks
-from gapfill.checkpoint import write_json
+from gapfill.checkpoint import read_json, write_json
 from gapfill.config import Range, build, plain
 from gapfill.data import Table
 from gapfill.errors import GapfillError, UsageError
@@ -182,10 +181,10 @@ def _save(folder: Path, files: Sequence[str], images: Tensor) -> None:
 def is_bank(folder: Path) -> bool:
     """Whether a manifest in `folder` claims to be a bank's, of whatever version."""
     try:
-        found = json.loads((folder / MANIFEST).read_text("utf-8"))
-    except (OSError, ValueError):
+        found = read_json(folder / MANIFEST)
+    except GapfillError:
         return False
-    return isinstance(found, dict) and str(found.get("format")).startswith("gapfill bank")
+    return str(found.get("format")).startswith("gapfill bank")
 
 
 def read(folder: Path) -> Manifest:
@@ -197,15 +196,9 @@ def read(folder: Path) -> Manifest:
             the bank, or stands there twice; a hash that is none.
     """
     path = folder / MANIFEST
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise GapfillError(
-            f"cannot read {path}: {error.strerror or error}. `gapfill bank` writes one."
-        ) from error
-    except ValueError as error:
-        raise GapfillError(f"{path} is not valid JSON ({error}).") from error
-    manifest = build(Manifest, found, where=str(path))
+    if not path.exists():
+        raise GapfillError(f"there is no {path}. `gapfill bank` writes one.")
+    manifest = build(Manifest, read_json(path), where=str(path))
     for what, names in (
         ("pictures", [picture.file for picture in manifest.pictures]),
         ("masks", [each.folder for each in manifest.masks]),

@@ -12,6 +12,7 @@ from gapfill import report
 from gapfill.compare.plan import place_of
 from gapfill.config import nearest
 from gapfill.errors import UsageError
+from gapfill.reading.regular import expand
 from gapfill.registry import is_saved, load
 from gapfill.report import tables
 from gapfill.report.load import pictures, results
@@ -41,7 +42,7 @@ class Comparison:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder).expanduser()
+        self.folder = expand(folder)
         self.results = results(self.folder)
         self._rows = {each["label"]: each for each in self.results["models"]}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
@@ -127,7 +126,7 @@ def _entry(word: str, said: str) -> Contestant:
 def _plain_entry(word: str) -> Contestant:
     path = expand(word)
     if word.startswith(elsewhere.WORD):
-        path = Path(word.removeprefix(elsewhere.WORD)).expanduser()
+        path = expand(word.removeprefix(elsewhere.WORD))
         elsewhere.check(path)
         full = path.resolve()
         # The folder of one kind of masks lies in one that says more.

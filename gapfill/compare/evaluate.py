@@ -114,11 +114,6 @@ def _median_seconds(model: Inpainter, image: Tensor, mask: Tensor) -> float:
     return statistics.median(times[2:] or times[-1:])
 
 
-def summary(cls: type[Inpainter]) -> str:
-    """What a model is, in the first line of its class's docstring."""
-    return (cls.__doc__ or "").strip().partition("\n")[0]
-
-
 def count_parameters(model: Inpainter) -> int:
     """All weights, those of a discriminator included."""
     return sum(parameter.numel() for parameter in model.parameters())

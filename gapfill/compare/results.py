@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gapfill import checkpoint, masks, metrics, ranks
+from gapfill import checkpoint, masks, metrics, ranks, summary
 from gapfill.compare import evaluate
 from gapfill.compare.kept import identity
 from gapfill.compare.learning import learned_from
@@ -79,7 +79,7 @@ def _facts(plan: Plan, entry: Contestant, model: Inpainter, bench: Bench) -> dic
     training = model.training_cost or {}
     return {
         "name": model.name,
-        "summary": evaluate.summary(type(model)),
+        "summary": summary.line(type(model)),
         "group": model.about.group,
         "holes": model.about.holes,
         "baseline": model.about.baseline,

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from gapfill.data.lists import is_list, part_of
 from gapfill.errors import GapfillError
 from gapfill.reading.formats import PASSED_OVER, SUFFIXES
-from gapfill.reading.regular import open_regular
+from gapfill.reading.regular import is_hidden, open_regular
 
 LARGEST_FILE = 2**28  # bytes; a zip member can claim to unpack to anything
 LARGEST_LIST = 2**26
@@ -257,8 +257,3 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link that leads to itself
         return False
-
-
-def is_hidden(part: str) -> bool:
-    """Whether a name is one that systems hide, or what Macs leave behind."""
-    return part.startswith(".") or part == "__MACOSX"

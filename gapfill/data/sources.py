@@ -12,9 +12,9 @@ from pathlib import Path
 from gapfill.data.containers import FolderFiles, ZipFiles, read_list_file
 from gapfill.data.lists import PartitionList, is_celebas_list, is_list, joined, part_of, read_list
 from gapfill.data.splits import Division, divide, hash_split
-from gapfill.errors import GapfillError, UsageError
+from gapfill.errors import GapfillError, UsageError, one_line
 from gapfill.reading.formats import SUFFIXES
-from gapfill.reading.regular import expand, is_there, open_regular, printable, shortened
+from gapfill.reading.regular import expand, is_there, open_regular, shortened
 
 __all__ = ["Source", "hash_split", "open_source"]
 
@@ -158,7 +158,7 @@ def _source(
         division=division,
         files=files,
         prefix=prefix,
-        notes=tuple(map(printable, (*notes, *files.notes(but_zips=title == "CelebA")))),
+        notes=tuple(map(one_line, (*notes, *files.notes(but_zips=title == "CelebA")))),
     )
 
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gapfill.data.lists import WORDS, PartitionList
-from gapfill.errors import GapfillError
-from gapfill.reading.regular import printable
+from gapfill.errors import GapfillError, one_line
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def divide(names: Sequence[str], prefix: str, lists: Sequence[PartitionList]) ->
     folders = _folders(names)
     if not (used or folders):
         split = {name: hash_split(name) for name in names}
-        return Division(split, HASH, False, tuple(map(printable, notes)))
+        return Division(split, HASH, False, tuple(map(one_line, notes)))
     rules = used
     if folders:
         listed = len(split)
@@ -106,7 +105,7 @@ def divide(names: Sequence[str], prefix: str, lists: Sequence[PartitionList]) ->
             f"{len(left):,} of {len(names):,} pictures {'is' if one else 'are'} {where} and "
             f"{'was' if one else 'were'} split by the hash of the name (first: {left[0]})"
         )
-    return Division(split, printable(" and ".join(rules)), True, tuple(map(printable, notes)))
+    return Division(split, one_line(" and ".join(rules)), True, tuple(map(one_line, notes)))
 
 
 def _folders(names: Sequence[str]) -> dict[str, str]:

@@ -18,9 +18,9 @@ from gapfill.cache import cache_folder
 from gapfill.checkpoint import write_atomic
 from gapfill.data.sources import Source, open_source
 from gapfill.data.squares import check_crop, read_squares
-from gapfill.errors import GapfillError, UsageError
+from gapfill.errors import GapfillError, UsageError, one_line
 from gapfill.pictures import reason_of
-from gapfill.reading.regular import expand, is_there, printable, shortened
+from gapfill.reading.regular import expand, is_there, shortened
 
 SPLITS = ("train", "val", "test")
 GENERATED_TITLE = "generated faces, not CelebA"
@@ -286,7 +286,7 @@ def _report_unreadable(table: Table, source: Source, file: Path) -> None:
     where = _write_list(table.unreadable, file)
     name, reason = table.unreadable[0]
     what = f"{count:,} of {total:,} pictures could not be read"
-    first = f"({where}first: {printable(name)}, {printable(reason)})"
+    first = f"({where}first: {one_line(name)}, {one_line(reason)})"
     if count > _MOST_UNREADABLE * total:
         raise GapfillError(
             f"{source.path}: {what}, more than {_MOST_UNREADABLE:.0%} {first}. "
@@ -301,7 +301,7 @@ def _report_remarks(remarks: Sequence[tuple[str, str]], file: Path) -> None:
     name, remark = remarks[0]
     _note(
         f"{len(remarks):,} picture{'s were' if len(remarks) > 1 else ' was'} read, though the "
-        f"decoder complained ({where}first: {printable(name)}, {printable(remark)})."
+        f"decoder complained ({where}first: {one_line(name)}, {one_line(remark)})."
     )
 
 

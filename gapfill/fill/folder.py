@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from gapfill import ranks
-from gapfill.checkpoint import digest_of, sweep, write_json
+from gapfill.checkpoint import digest_of, read_json, sweep, write_json
 from gapfill.errors import GapfillError, UsageError
 from gapfill.fill.encoding import FORMATS
 from gapfill.fill.kept import Photo, read_photo
@@ -260,11 +260,11 @@ def _keep_record(out: Path, settings: dict[str, Any]) -> None:
     sweep(out)  # first: what a kill left behind is nobody's picture
     if out.is_dir() and any(out.iterdir()):
         try:
-            there = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError):
-            there = None
-        if not isinstance(there, dict):
-            raise UsageError(f"{out} is not empty and holds no {RECORD}. Give another --out.")
+            there = read_json(path)
+        except GapfillError as error:
+            raise UsageError(
+                f"{out} is not empty and holds no {RECORD}. Give another --out."
+            ) from error
         for key, value in settings.items():
             if there.get(key) != value:
                 raise UsageError(

@@ -11,7 +11,7 @@ from gapfill.errors import UsageError
 from gapfill.masks.given import LARGEST_HOLE
 from gapfill.pictures import read_mask
 from gapfill.reading.formats import SUFFIXES
-from gapfill.reading.regular import expand, shortened
+from gapfill.reading.regular import expand, is_hidden, shortened
 
 FILE = "file:"
 INVERTED = "inverted-file:"
@@ -64,15 +64,19 @@ def _files(path: Path) -> list[Path]:
     """The mask pictures that a path stands for, those of sub-folders too."""
     if not path.is_dir():
         return [path]
-    found = []
+    found: list[Path] = []
+    entered: set[tuple[int, int]] = set()
     for folder, folders, names in os.walk(path, followlinks=True):
-        folders[:] = [name for name in folders if not _is_hidden(name)]
-        if len(Path(folder).relative_to(path).parts) > _DEEPEST:
-            folders.clear()  # links that loop
+        stat = Path(folder).stat()
+        if (stat.st_dev, stat.st_ino) in entered:  # a link to where we are or were
+            folders.clear()
+            continue
+        entered.add((stat.st_dev, stat.st_ino))
+        folders[:] = [name for name in sorted(folders) if not is_hidden(name)]
         found += [
             Path(folder, name)
             for name in names
-            if name.lower().endswith(SUFFIXES) and not _is_hidden(name)
+            if name.lower().endswith(SUFFIXES) and not is_hidden(name)
         ]
     if not found:
         raise UsageError(
@@ -80,13 +84,6 @@ def _files(path: Path) -> list[Path]:
             f"{', '.join(SUFFIXES)}"
         )
     return sorted(found)
-
-
-_DEEPEST = 8
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
 
 
 def _state(file: Path) -> tuple[Path, int, int, int]:

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gapfill.config import nearest
 from gapfill.errors import UsageError
 
 Score = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -89,13 +90,14 @@ def score(
         key -> float64 [N], in the order of `METRICS`, on the device of `filled`.
 
     Raises:
-        UsageError: pictures that are not uint8 [N, 3, H, W], a mask of another size or with
-            other values than 0 and 1, or a picture without a hole.
+        UsageError: a key that is none, pictures that are not uint8 [N, 3, H, W], a mask of another
+            size or with other values than 0 and 1, or a picture without a hole.
     """
     _hole(filled, real, mask)
+    chosen = list(METRICS) if keys is None else [_known(key) for key in keys]
     device = filled.device if device is None else device
     size = _CHUNK_CUDA if device.type == "cuda" else _CHUNK
-    chosen = [key for key in METRICS if keys is None or key in keys]
+    chosen.sort(key=list(METRICS).index)
     parts: dict[str, list[Tensor]] = {key: [] for key in chosen}
     mask = mask.expand(len(real), -1, -1, -1)
     for chunk in zip(*(each.split(size) for each in (filled, real, mask)), strict=True):
@@ -103,6 +105,13 @@ def score(
         for key in chosen:
             parts[key].append(METRICS[key].function(*moved).to(filled.device))
     return {key: torch.cat(parts[key]) for key in chosen}
+
+
+def _known(key: str) -> str:
+    """The key of a metric, or what is wrong with it."""
+    if key not in METRICS:
+        raise UsageError(f"there is no metric '{key}'. {nearest(key, METRICS)}")
+    return key
 
 
 def summary(values: Tensor) -> dict[str, Any]:

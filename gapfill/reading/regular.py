@@ -57,14 +57,9 @@ def shortened(path: str | Path) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
-def printable(text: str) -> str:
-    r"""Return a text from a file's name as it can be printed and written anywhere, on one line.
-
-    >>> printable("caf\udce9\n.png")
-    'caf\\udce9\\n.png'
-    """
-    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    return text.encode("utf-8", "backslashreplace").decode()
+def is_hidden(name: str) -> bool:
+    """Whether a file's name is one that systems hide, or what Macs leave behind."""
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def open_regular(path: Path) -> BufferedReader:

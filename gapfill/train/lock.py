@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from pathlib import Path
 
 from gapfill.errors import GapfillError, UsageError
@@ -14,6 +15,7 @@ except ImportError:  # a system without POSIX locks; there nobody is told
     fcntl = None
 
 _held: set[Path] = set()  # in this process, which POSIX never locks out of its own files
+_holding = threading.Lock()
 
 
 class Lock:
@@ -38,8 +40,17 @@ class Lock:
             UsageError: another run has it.
             GapfillError: the folder cannot be written to.
         """
-        if self._path in _held:
-            raise self._taken("another thread of this process")
+        with _holding:
+            if self._path in _held:
+                raise self._taken("another thread of this process")
+            _held.add(self._path)
+        try:
+            self._lock()
+        except BaseException:
+            _held.discard(self._path)
+            raise
+
+    def _lock(self) -> None:
         while fcntl is not None:
             try:
                 handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -60,15 +71,14 @@ class Lock:
                 self._handle = handle
                 break
             os.close(handle)  # its last holder deleted the file meanwhile
-        _held.add(self._path)
 
     def release(self) -> None:
         """Give the lock back and delete its file."""
-        _held.discard(self._path)
         if self._handle is not None:
             self._path.unlink(missing_ok=True)
             os.close(self._handle)
             self._handle = None
+        _held.discard(self._path)
 
     def _is(self, handle: int) -> bool:
         """Whether the file under the lock's name is the one that is open."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 
 from gapfill import pretrained, ranks, registry
-from gapfill.errors import UsageError
+from gapfill.errors import UsageError, one_line
 from gapfill.fill.painting import fill_any_size
 from gapfill.inpainter import Inpainter
-from gapfill.reading.regular import printable, shortened
+from gapfill.reading.regular import shortened
 
 _SIDE = 256  # of the picture that each model fills once, so that the first click does not wait
 
@@ -66,7 +66,7 @@ def prepare(words: Sequence[str], device: str = "auto") -> list[Tool]:
     where, tools = ranks.resolve(device), []
     for word in dict.fromkeys(words):
         model = registry.open_model(word).to(where)
-        tools.append(Tool(printable(shortened(word)), model))
+        tools.append(Tool(one_line(shortened(word)), model))
         picture = torch.full((1, 3, _SIDE, _SIDE), 128, dtype=torch.uint8)
         hole = torch.zeros(1, 1, _SIDE, _SIDE)
         hole[..., _SIDE // 4 : _SIDE // 2, _SIDE // 4 : _SIDE // 2] = 1
