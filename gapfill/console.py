@@ -93,6 +93,12 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log", metavar="FILE", help="keep the notes and the progress there too")
 
 
+def add_device(parser: argparse.ArgumentParser, use: str = "") -> None:
+    """Where to compute what needs no training."""
+    words = f"{use}auto, cpu, cuda, cuda:INDEX or mps, untested"
+    parser.add_argument("--device", default="auto", help=words)
+
+
 def given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
     """Those of the named options that were given."""
     values = {name: getattr(options, name) for name in names}

@@ -160,7 +160,7 @@ def load(path: str | Path, which: Which | None = None, **settings: Any) -> Inpai
             raise UsageError(f"which must be 'best' or 'last'; got '{shortened(which)}'.")
         return _made(saved.read_run(path, which), settings)
     folder = _folder_of(path)
-    return _made(saved.read(folder, _title(folder)), settings)
+    return _made(saved.read(folder, title_of(folder)), settings)
 
 
 def open_weights(
@@ -187,7 +187,7 @@ def open_weights(
         found = saved.read_run(path, which)
     elif is_there(path):
         folder = _folder_of(path)
-        found = saved.read(folder, _title(folder))
+        found = saved.read(folder, title_of(folder))
     else:
         tagged, tag = weights.split(word) or (word, True)
         if tagged not in weights.names() and tagged not in list_models():
@@ -220,8 +220,8 @@ def _class_of(found: saved.Found) -> type[Inpainter]:
         raise UsageError(f"{found.where}: {error}{newer}") from error
 
 
-def _title(folder: Path) -> str:
-    """What a saved model is called: by its folder, or its run's."""
+def title_of(folder: Path) -> str:
+    """What a saved model is called: by its folder, or by its run's, which says more."""
     folder = folder.resolve()
     return folder.parent.name if folder.name == "model" else folder.name
 

@@ -29,9 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "a program; whoever knows the address can use the page",
     )
     parser.add_argument("--no-browser", action="store_true", help="open no browser")
-    parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda, cuda:INDEX or mps, untested"
-    )
+    console.add_device(parser)
     console.add_common(parser)
 
 

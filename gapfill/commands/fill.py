@@ -57,9 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="so many fills of a stochastic model, each into a file with its seed in the name",
     )
-    parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda, cuda:INDEX or mps, untested"
-    )
+    console.add_device(parser)
     parser.add_argument(
         "--out",
         metavar="PATH",

@@ -18,9 +18,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "mask", help="a mask for all, white = missing, or a folder of them, paired by name"
     )
     parser.add_argument("--invert-mask", action="store_true", help="black = missing")
-    parser.add_argument(
-        "--device", default="auto", help="for LPIPS: auto, cpu, cuda, cuda:INDEX or mps, untested"
-    )
+    console.add_device(parser, "for LPIPS: ")
     parser.add_argument(
         "--json", metavar="FILE", help="write all scores there, each picture's too; - for stdout"
     )

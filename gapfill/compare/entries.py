@@ -16,7 +16,7 @@ from gapfill.console import say
 from gapfill.errors import GapfillError, UsageError
 from gapfill.reading.regular import expand, is_there
 from gapfill.recipe import Recipe, read_recipe
-from gapfill.registry import built_in, list_models, load, model_class, unknown
+from gapfill.registry import built_in, list_models, load, model_class, title_of, unknown
 
 _LONGEST = 100  # characters of a label
 
@@ -62,12 +62,18 @@ def contestants(words: Sequence[str], size: int) -> tuple[tuple[Contestant, ...]
                 raise
             left_out[word] = leave_out(f"{word}:{said}" if said else word, error)
             continue
-        label, number = entry.label, 2
-        while file_name(label) in taken:
-            label, number = f"{entry.label}-{number}", number + 1
-        taken.add(file_name(label))
-        found[label] = replace(entry, label=label)
+        entry = numbered(entry, taken)
+        found[entry.label] = entry
     return tuple(found.values()), left_out
+
+
+def numbered(entry: Contestant, taken: set[str]) -> Contestant:
+    """The entry under a label whose file's name is free; it is taken then."""
+    label, number = entry.label, 2
+    while file_name(label) in taken:
+        label, number = f"{entry.label}-{number}", number + 1
+    taken.add(file_name(label))
+    return replace(entry, label=label)
 
 
 def leave_out(label: str, error: Exception) -> str:
@@ -135,10 +141,7 @@ def _plain_entry(word: str) -> Contestant:
     if path.suffix in (".yaml", ".yml"):
         return Contestant(_readable(path.stem), recipe=read_recipe(path))
     if path.is_dir() and word not in list_models():
-        full = path.resolve()
-        # Where a run keeps its model in `model`, the run's name says more.
-        name = full.parent.name if full.name == "model" else full.name
-        return Contestant(_readable(name), folder=path)
+        return Contestant(_readable(title_of(path)), folder=path)
     if (tagged := pretrained.split(word)) is not None:
         return Contestant(word, folder=pretrained.folder_of(*tagged))
     return Contestant(word, recipe=Recipe(model=word))

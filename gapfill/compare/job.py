@@ -132,10 +132,7 @@ def main() -> int:
     threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
         _train(job)
-    except InterruptedRun as error:
-        say(str(error))
-        return error.exit_code
-    except GapfillError as error:
+    except (InterruptedRun, GapfillError) as error:
         say(str(error))
         return error.exit_code
     except Exception as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gapfill import checkpoint
-from gapfill.compare.entries import baselines, contestants
+from gapfill.compare.entries import baselines, contestants, numbered
 from gapfill.compare.plan import Contestant
 from gapfill.compare.settings import file_name
 from gapfill.config import plain
@@ -42,7 +42,7 @@ def line_up(models: Models, size: int) -> tuple[tuple[Contestant, ...], dict[str
             entries = (replace(entries[0], label=label),)
         for entry in entries:
             if all(replace(entry, named=each.named) != each for each in found):
-                found.append(_numbered(entry, {file_name(each.label) for each in found}))
+                found.append(numbered(entry, {file_name(each.label) for each in found}))
     return tuple(found), left_out
 
 
@@ -93,13 +93,6 @@ def _check(model: Inpainter, size: int) -> None:
         )
     if model.multiple is not None:
         model.check_size(size, size)
-
-
-def _numbered(entry: Contestant, taken: set[str]) -> Contestant:
-    label, number = entry.label, 2
-    while file_name(label) in taken:
-        label, number = f"{entry.label}-{number}", number + 1
-    return replace(entry, label=label)
 
 
 def _word(item: Any) -> Any:

@@ -117,7 +117,6 @@ def draw_traits(dice: Dice) -> SimpleNamespace:
     # who
     t.fine = dice.chance(0.55)  # finer features, more make-up, no beard
     age, melanin, fat = dice.uniform(), dice.uniform() ** 1.3, dice.bell(0, 1)
-    t.age = age
     bold = one - t.fine
     # light
     t.light_x = dice.uniform(-0.85, 0.85)

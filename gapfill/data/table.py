@@ -91,16 +91,12 @@ class Table:
         first, last = int(index[0]), int(index[-1])
         # CelebA's splits follow one another: a slice shares memory where an index would copy.
         rows = slice(first, last + 1) if last + 1 - first == len(index) else index
-        return Table(
+        return replace(
+            self,
             images=self.images[rows],
             names=tuple(self.names[i] for i in index.tolist()),
             split=self.split[rows],
-            title=self.title,
-            generated=self.generated,
-            crop=self.crop,
-            rule=self.rule,
-            own_split=self.own_split,
-            notes=self.notes,
+            unreadable=(),
         )
 
     @property
@@ -216,17 +212,13 @@ def _for_training(table: Table) -> Table:
 
 
 def _joined(tables: Sequence[Table]) -> Table:
-    first = tables[0]
-    return Table(
+    return replace(
+        tables[0],
         images=torch.cat([table.images for table in tables]),
         names=tuple(name for table in tables for name in table.names),
         split=torch.cat([table.split for table in tables]),
         title=" + ".join(table.title for table in tables),
-        generated=first.generated,
-        crop=first.crop,
         unreadable=tuple(entry for table in tables for entry in table.unreadable),
-        rule=first.rule,
-        own_split=first.own_split,
         notes=tuple(note for table in tables for note in table.notes),
     )
 

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gapfill.fill.resampling import enlarge, left_out, levels
-from gapfill.fill.windows import Box
+from gapfill.fill.windows import Box, extent_of
 
 SMALLEST = 1.25
 """How far a window must have been reduced for its fill to need grain."""
@@ -82,9 +82,9 @@ class Grain:
                 bump = _bump(down_it)[:, None] * _bump(across_it)
                 weight += bump
                 lack += much * bump
-            inside = _extent(weight)
-            if inside is None:
+            if not weight.any():
                 continue
+            inside = extent_of(weight.numpy())
             shift = round(down * scale[0]), round(across * scale[1])
             here = Box(part.top + inside.top, part.left + inside.left, inside.height, inside.width)
             source = Box(here.top + shift[0], here.left + shift[1], here.height, here.width)
@@ -170,12 +170,3 @@ def _places(first: int, count: int, scale: float) -> Tensor:
 def _bump(at: Tensor) -> Tensor:
     """How much a patch counts between its ends, 0 and 1, by Hann's window: halves add up to one."""
     return torch.where((at > 0) & (at < 1), torch.sin(torch.pi * at).square(), 0)
-
-
-def _extent(weight: Tensor) -> Box | None:
-    """The box around all that counts."""
-    rows, columns = weight.any(1).nonzero()[:, 0], weight.any(0).nonzero()[:, 0]
-    if not len(rows):
-        return None
-    top, left = int(rows[0]), int(columns[0])
-    return Box(top, left, int(rows[-1]) + 1 - top, int(columns[-1]) + 1 - left)

@@ -230,8 +230,8 @@ def _blended(fills: list[Fill], part: Box, whole: Box) -> Tensor:
         shared = fill.window & part
         place = Box(shared.top - part.top, shared.left - part.left, shared.height, shared.width)
         counts = torch.from_numpy(weights(fill.window, shared, whole))
-        _cut(total, place).add_(fill.at(shared) * counts)
-        _cut(weight, place).add_(counts)
+        place.cut(total).add_(fill.at(shared) * counts)
+        place.cut(weight).add_(counts)
     return total / weight.clamp_min(1e-6)
 
 
@@ -248,11 +248,7 @@ def _put_all(
 
 def _put(picture: Tensor, part: Box, mine: np.ndarray, made: Tensor) -> None:
     """Write what was made over the marked pixels of a part of the picture."""
-    view = _cut(picture, part)
+    view = part.cut(picture)
     if picture.dtype == torch.uint8:
         made = (made * 255).round()
     view.copy_(torch.where(torch.from_numpy(mine), made.to(picture.dtype), view))
-
-
-def _cut(image: Tensor, box: Box) -> Tensor:
-    return image[..., box.top : box.bottom, box.left : box.right]

@@ -82,7 +82,7 @@ def left_out(image: Tensor, hole: np.ndarray, window: Box, made: Tensor) -> Tens
 
 def levels(image: Tensor, part: Box) -> Tensor:
     """A part of a picture as float32 [3, h, w] in [0, 1]."""
-    found = image[:, part.top : part.bottom, part.left : part.right]
+    found = part.cut(image)
     return found.float() / 255 if image.dtype == torch.uint8 else found.float()
 
 

@@ -6,9 +6,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import TypeVar
 
 import cv2
 import numpy as np
+from torch import Tensor
 
 from gapfill.masks.given import LARGEST_HOLE
 
@@ -16,6 +18,8 @@ SHARE = 0.25
 """The share of a window that is missing, as under the masks that most models are trained with."""
 _SPAN = 0.75  # the part of a window's side that a hole may take
 _CELLS = 4_000_000  # larger pictures are surveyed in blocks of several pixels
+
+_Array = TypeVar("_Array", np.ndarray, Tensor)
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,9 @@ class Box:
         height = max(0, min(self.bottom, other.bottom) - top)
         return Box(top, left, height, max(0, min(self.right, other.right) - left))
 
-    def cut(self, array: np.ndarray) -> np.ndarray:
-        """The part of an array [H, W] under the box."""
-        return array[self.top : self.bottom, self.left : self.right]
+    def cut(self, array: _Array) -> _Array:
+        """The part of an array or a tensor [..., H, W] under the box."""
+        return array[..., self.top : self.bottom, self.left : self.right]
 
 
 @dataclass(frozen=True)
