@@ -18,7 +18,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-CHECKS = ("tests/test_compute.py", "tests/test_modes.py", "tests/test_prepared.py")
+CHECKS = (
+    "tests/test_masks.py",
+    "tests/test_compute.py",
+    "tests/test_modes.py",
+    "tests/test_prepared.py",
+)
 
 TABLES = {
     "test_training_step": "A training step",
@@ -33,7 +38,7 @@ TABLES = {
 }
 FACTS = {
     **{name: name for name in ("model", "measures", "scaled", "value", "kind", "where")},
-    **{name: name for name in ("device", "precision", "mode", "images")},
+    **{name: name for name in ("device", "precision", "mode", "batch", "images")},
     "ms": "ms",
     "images_per_second": "images/s",
     "plain_images_per_second": "plain loop, images/s",

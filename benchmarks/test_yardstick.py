@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from yardstick import PlainLoop, write_jpegs
 
 import gapfill
 from gapfill.data import Stream, open_table
+from gapfill.data.squares import cpus
 
 _EPOCHS = {"cpu": 1, "cuda": 30}  # enough to outweigh the capture of a graph
 _PAIRS = 3
@@ -42,8 +42,8 @@ def test_yardstick(
     say: Callable[[str], None],
 ) -> None:
     """From JPEGs to trained weights; each pair pays for a table on the one side."""
-    epochs, workers = _EPOCHS[device.type], os.cpu_count() or 1
-    plain = PlainLoop(jpegs, network, steps_of, device, workers)
+    epochs = _EPOCHS[device.type]
+    plain = PlainLoop(jpegs, network, steps_of, device, cpus(), epochs=epochs)
     model = gapfill.create(network)
     plain.step(torch.zeros(steps_of, 3, 64, 64, device=device))
     images = open_table(jpegs, cache=False, progress=False).images
@@ -55,14 +55,11 @@ def test_yardstick(
         cost = model.training_cost or {}
         return cost["images"]
 
-    def theirs() -> int:
-        return sum(plain.epoch() for _ in range(epochs))
-
     rates: list[tuple[float, float]] = []
 
     def pair() -> None:
         found = []
-        for loop in (theirs, ours):
+        for loop in (plain.turn, ours):
             start = time.perf_counter()
             images = loop()
             if device.type == "cuda":

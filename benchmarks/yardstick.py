@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 import gapfill
 from gapfill.compute import autocast
@@ -69,7 +69,7 @@ def plain_networks(name: str, size: int, device: torch.device) -> nn.Module:
 
 
 class PlainLoop:
-    """Trains `dcgan`'s or `cnn`'s networks, an epoch at a time.
+    """Trains `dcgan`'s or `cnn`'s networks, some epochs at a time.
 
     Args:
         folder: JPEGs.
@@ -78,6 +78,8 @@ class PlainLoop:
         device: where to train.
         workers: of the DataLoader.
         size: side of the pictures.
+        epochs: passes over the files in one turn, without a pause between them, such as few files
+            in large batches would have.
         improved: measures that the plain loop does without, to be taken one by one:
             `channels_last`, `bf16`.
     """
@@ -90,13 +92,14 @@ class PlainLoop:
         device: torch.device,
         workers: int,
         size: int = 64,
+        epochs: int = 1,
         improved: Sequence[str] = (),
     ) -> None:
         self.device = device
         self.precision = "bf16" if "bf16" in improved else "fp32"
         self.layout = torch.channels_last if "channels_last" in improved else torch.preserve_format
         self.loader = DataLoader(
-            Pictures(folder, size),
+            ConcatDataset([Pictures(folder, size)] * epochs),
             batch,
             shuffle=True,
             drop_last=True,
@@ -116,8 +119,8 @@ class PlainLoop:
                 self.critic.parameters(), 1e-4, betas=(0.5, 0.999)
             )
 
-    def epoch(self) -> int:
-        """Train one epoch and return how many pictures that were."""
+    def turn(self) -> int:
+        """Train the epochs of a turn and return how many pictures that were."""
         seen = 0
         for real in self.loader:
             real = real.to(self.device)

@@ -100,13 +100,14 @@ def test_the_masks_of_seed_0_never_change():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("size", [64, 96])
 @pytest.mark.parametrize("kind", [*KINDS, "rect+brush"])
-def test_a_gpu_draws_the_same_masks(kind):
+def test_a_gpu_draws_the_same_masks(kind, size):
     index = torch.arange(200)
     assert torch.equal(uniform(3, index, 9), uniform(3, index.cuda(), 9).cpu())
-    drawn = draw(kind, index.cuda(), 64, seed=3)
+    drawn = draw(kind, index.cuda(), size, seed=3)
     assert drawn.is_cuda
-    assert torch.equal(drawn.cpu(), draw(kind, index, 64, seed=3))
+    assert torch.equal(drawn.cpu(), draw(kind, index, size, seed=3))
 
 
 @pytest.mark.parametrize("index", [range(3, 6), [3, 4, 5], torch.tensor([3, 4, 5])])

@@ -74,7 +74,9 @@ def first_steps(model, mode, device="cpu"):
         for group in optimizer.param_groups:
             group["lr"] = 0.0
     names = {id(weight): key for key, weight in model.named_parameters()}
-    made = Engine(model, updates, Training(steps=2, precision="fp32", ema=0.0), "fp32", mode)
+    # Named, a mode that cannot be had is an error and no other one.
+    settings = Training(steps=2, precision="fp32", ema=0.0, mode=mode)
+    made = Engine(model, updates, settings, "fp32", mode)
     made.prepare(2)
     for step in range(2):
         losses = made.step(step, batches(step))

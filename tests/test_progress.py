@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+import torch
 
 import gapfill
 from gapfill import console, testing
@@ -146,6 +147,30 @@ def test_a_model_that_cannot_be_timed_is_told_without_a_time(tmp_path, monkeypat
     monkeypatch.setattr(estimate, "_seconds_a_step", broken)
     words = ["--models", "cnn", "--steps", "1000", "--size", "32", "--out", str(tmp_path)]
     assert estimate.forecast(make_plan(parser().parse_args(words))) == "training: cnn 1,000 steps"
+
+
+@pytest.mark.parametrize("name", ["cnn", "gfc"])
+def test_a_forecast_makes_steps_of_each_phase_and_leaves_nothing(name, tmp_path, monkeypatch):
+    from gapfill.compare import estimate
+    from gapfill.compare.command import make_plan, parser
+    from gapfill.train import Trainer
+
+    made, whole = [], Trainer._make
+
+    def counted(trainer, step, batch):
+        made.append(tuple(u.name for u in trainer.engine.updates if u.when(step, 60_000)))
+        whole(trainer, step, batch)
+
+    monkeypatch.setattr(Trainer, "_make", counted)
+    words = ["--models", f"{name}:width=4", "--steps", "1000", "--size", "32", "--device", "cpu"]
+    words += ["--batch-size", "4", "--out", str(tmp_path)]
+    plan = make_plan(parser().parse_args(words))
+    before = torch.get_rng_state()
+    assert "1,000 steps (about " in estimate.forecast(plan)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert len(set(made)) == {"cnn": 1, "gfc": 3}[name]
+    assert len(made) == 2 * len(set(made))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_long_run_is_timed_before_it_begins(tmp_path, monkeypatch):

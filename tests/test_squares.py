@@ -72,7 +72,7 @@ def test_many_pictures_come_out_the_same_on_any_number_of_threads(monkeypatch):
     files["70.png"] = b"broken"
     found = []
     for count in (1, 7):
-        monkeypatch.setattr(squares, "_cpus", lambda count=count: count)
+        monkeypatch.setattr(squares, "cpus", lambda count=count: count)
         read = read_squares(files.__getitem__, list(files), 16, "auto")
         assert list(read.failures) == [70]
         assert read.crop == "center"
@@ -161,7 +161,7 @@ def test_bombs_short_scans_and_other_formats_are_no_pictures(data, reason, capfd
 
 
 def test_what_decoders_say_is_heard_picture_by_picture(monkeypatch, capfd):
-    monkeypatch.setattr(squares, "_cpus", lambda: 4)
+    monkeypatch.setattr(squares, "cpus", lambda: 4)
     extra = PLAIN[:-2] + b"abcdefgh" * 5 + PLAIN[-2:]
     files = {str(n): CUT if n % 50 == 7 else extra if n % 50 == 9 else PLAIN for n in range(300)}
     read = read_squares(files.__getitem__, list(files), 64, "center")
@@ -171,7 +171,7 @@ def test_what_decoders_say_is_heard_picture_by_picture(monkeypatch, capfd):
 
 
 def test_no_more_is_decoded_at_once_than_memory_is_meant_for(monkeypatch):
-    monkeypatch.setattr(squares, "_cpus", lambda: 8)
+    monkeypatch.setattr(squares, "cpus", lambda: 8)
     monkeypatch.setattr(squares, "_CHUNK", 1)
     monkeypatch.setattr(squares, "_IN_FLIGHT", 1000)
     room, held, most = squares._Room, [0], [0]

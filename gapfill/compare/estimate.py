@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from gapfill import ranks
+import torch
+
+from gapfill import masks, ranks
 from gapfill.compare import jobs
 from gapfill.compare.plan import Contestant, Plan
 from gapfill.compare.runs import place
 from gapfill.compare.training import Run, run_of
+from gapfill.config import build
 from gapfill.console import duration
+from gapfill.data.feed import MaskedBatches
+from gapfill.data.stream import open_source
 from gapfill.registry import is_saved, model_class
+from gapfill.train import Trainer, Training
 from gapfill.train.settings import DEFAULT_EPOCHS, seconds
 
 _WORTH = 100  # steps of a run, from which on it is worth while to make some more for an estimate
@@ -66,17 +72,11 @@ def _run(plan: Plan, entry: Contestant) -> tuple[str, float | None]:
 
 
 def _seconds_a_step(run: Run) -> float:
-    """By making one step to warm up, and two that are timed.
-
-    A GPU's first steps are calls, and then they are captured, in every run anew: there, once it is
-    warm, it is what eight steps more take.
-    """
-    model, settings = run.create(), run.settings()
-    on_gpu = ranks.resolve(run.device).type == "cuda"
-    took = []
-    for steps in (8, 8, 16) if on_gpu else (1, 2):
-        settings |= {"epochs": None, "budget": None, "steps": steps}
-        model.fit(run.stream(), mask=run.recipe.mask, quiet=True, **settings)
-        assert model.training_cost is not None
-        took.append(model.training_cost["seconds"])
-    return (took[-1] - took[-2]) / 8 if on_gpu else took[-1] / 2
+    """By making a few steps of the run's own model, which is thrown away."""
+    device = ranks.resolve(run.device)
+    model = run.create().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    source = open_source(run.stream(), device, quiet=True)
+    given = masks.banks(run.recipe.mask, run.pictures.shape[-1])
+    batches = MaskedBatches(source, run.recipe.mask, run.seed, device, given)
+    settings = build(Training, run.settings())
+    return Trainer(model, model.updates(), batches, settings, quiet=True).pace()

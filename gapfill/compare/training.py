@@ -85,7 +85,7 @@ class Run:
             model.trained = True
             model.training_cost = {"diverged": str(error)}
         model.save(self.home / "model", data=self.data, overwrite=True)
-        return model
+        return model.to(ranks.resolve(self.device))  # one without an optimiser stayed where it was
 
     def _reused(self, wanted: dict[str, Any]) -> Inpainter:
         """The model that a run left, if it is the run that is asked for now."""

@@ -208,7 +208,7 @@ def read_squares(
 
     if progress is None and os.environ.get("CI"):
         progress = False
-    pool = ThreadPoolExecutor(_cpus())
+    pool = ThreadPoolExecutor(cpus())
     try:
         hidden = None if progress is None else not progress
         chunks = [range(len(names))[i : i + _CHUNK] for i in range(0, len(names), _CHUNK)]
@@ -228,7 +228,8 @@ def read_squares(
     return Squares(images, failures, crops.pop() if len(crops) == 1 else "auto", remarks)
 
 
-def _cpus() -> int:
+def cpus() -> int:
+    """How many processors this process may use."""
     if sys.version_info >= (3, 13):
         return os.process_cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):

@@ -180,7 +180,9 @@ class Stream:
         if epoch != self._epoch or self._order.device != self.images.device:
             generator = torch.Generator().manual_seed(mix(self.seed, "order", epoch))
             order = torch.randperm(len(self.images), generator=generator)
-            self._order = order.to(self.images.device)
+            # From pinned memory, so that nobody waits for what the device still has to do.
+            order = order.pin_memory() if self.images.is_cuda else order
+            self._order = order.to(self.images.device, non_blocking=True)
             self._epoch = epoch
         return self._order
 

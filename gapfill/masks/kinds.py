@@ -140,7 +140,9 @@ def brush(size: int, random: Random, strokes: int = 3, segments: int = 4) -> Ten
     for step in steps.unbind(2)[1:]:
         points.append(1 - (1 - (points[-1] + step).abs()).abs())  # reflected at the border
 
-    centre = (torch.arange(size, device=number.device) + 0.5) / size
+    # By a tensor: a GPU divides by a number as by its reciprocal, which may round otherwise.
+    side = torch.full((), float(size), device=number.device)
+    centre = (torch.arange(size, device=number.device) + 0.5) / side
     row, column = centre[:, None], centre[None, :]
     field = torch.full((len(number), size, size), torch.inf, device=number.device)
     for start, end in pairwise(points):

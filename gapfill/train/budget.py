@@ -47,18 +47,20 @@ def rehearse(
     return min(max(1, steps), MOST_STEPS), looks
 
 
-def time_steps(engine: Engine, step: Callable[[int, int], None]) -> float:
-    """Seconds of a step, on average over a run; see `rehearse` for what is given."""
+def time_steps(engine: Engine, step: Callable[[int, int], None], rough: bool = False) -> float:
+    """Seconds of a step, on average over a run; see `rehearse` for what is given.
+
+    Roughly, from two steps of each phase, where these are not captured.
+    """
     engine.prepare(_PLACES * _LENGTH)  # long enough to have all phases
+    rough = rough and not engine.captures
+    group, groups = (1, 1) if rough else (_GROUP, 3)
     phases: dict[tuple[bool, ...], list[int]] = {}
     for first in range(0, engine.total, _LENGTH):
-        phases.setdefault(engine.turns(first, _GROUP), []).append(first)
-    data = itertools.count()
+        phases.setdefault(engine.turns(first, group), []).append(first)
+    data, warm = itertools.count(), 4 if engine.captures else 1
     timed = [
-        (
-            _time_phase(places[-1], data, step, 4 if engine.captures else 1, engine.device),
-            len(places),
-        )
+        (_time_phase(places[-1], data, step, (warm, groups, group), engine.device), len(places))
         for places in phases.values()
     ]
     return sum(each * count for each, count in timed) / _PLACES
@@ -68,19 +70,20 @@ def _time_phase(
     first: int,
     data: Iterator[int],
     step: Callable[[int, int], None],
-    warm: int,
+    counts: tuple[int, int, int],
     device: torch.device,
 ) -> float:
-    """Seconds of a step from `first` on: the middle of three groups, after `warm` others.
+    """Seconds of a step from `first` on, the middle of some groups after some that warm up.
 
     The batches are those of the numbers in `data`: a late one may cost all before it.
     """
-    groups = []
-    for start in range(first, first + (warm + 3) * _GROUP, _GROUP):
+    warm, groups, group = counts
+    found = []
+    for start in range(first, first + (warm + groups) * group, group):
         begin = time.perf_counter()
-        for number in range(start, start + _GROUP):
+        for number in range(start, start + group):
             step(number, next(data))
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        groups.append((time.perf_counter() - begin) / _GROUP)
-    return statistics.median(groups[warm:])
+        found.append((time.perf_counter() - begin) / group)
+    return statistics.median(found[warm:])

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -19,6 +18,7 @@ from gapfill import ranks
 from gapfill.compute import resolve_precision
 from gapfill.errors import GapfillError
 from gapfill.randomness import kept, mix, seed_generators, seeded
+from gapfill.train.budget import time_steps
 from gapfill.train.decisions import Decisions
 from gapfill.train.engine import Engine
 from gapfill.train.folder import RunFolder
@@ -198,6 +198,11 @@ class Trainer:
                 self._ledger.clear()
                 yield step
 
+    def pace(self) -> float:
+        """Seconds of a step, roughly, by making a few; for one who says how long a run will be."""
+        with kept(self.device), self.engine.graphs():
+            return time_steps(self.engine, self._step, rough=True)
+
     def _step(self, step: int, data: int | None = None) -> None:
         """Make a step, with the batch of another one if need be."""
         number = step if data is None else data
@@ -317,8 +322,8 @@ class Trainer:
 
     def _is_finite(self) -> bool:
         """Whether all weights are numbers."""
-        found = [weight.isfinite().all() for weight in self.module.parameters()]
-        return bool(torch.stack(found).all())
+        largest = nn.utils.get_total_norm(list(self.module.parameters()), math.inf)
+        return bool(largest.isfinite())
 
     def _diverge(self, step: int, name: str, loss: float) -> None:
         if self._folder is not None:
