@@ -73,7 +73,7 @@ class R3GAN(Perceptive, Adversarial):
         l1: Annotated[float, Range(0)] = 1.0
         l2: Annotated[float, Range(0)] = 5.0
         perceptual: Annotated[float | None, Range(0)] = None
-        adversarial: Annotated[float, Range(0)] = 0.2
+        adversarial: Annotated[float, Range(0)] = 0.5
         penalty: Annotated[float, Range(0)] = 1.0
         penalised: Annotated[int, Range(1)] = 16
         normed: bool = True
