@@ -7,13 +7,21 @@ rounding into a whole step, but those of one machine that must be equal to the b
 in an assertion.
 """
 
+import os
 import random
+import tempfile
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 collect_ignore = ["torture"]  # programs, which test_torture.py runs
+settings.register_profile("same", derandomize=True, database=None)
+settings.load_profile("same")
+_empty = tempfile.TemporaryDirectory()  # for what asks before a test begins, such as for a skip
+for _place in ("GAPFILL_HOME", "TORCH_HOME"):
+    os.environ[_place] = _empty.name
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,5 @@
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import gapfill
 from gapfill import trunks
 from gapfill.commands import main as cli
 from gapfill.errors import GapfillError
+from gapfill.train import InterruptedRun
 
 SMALL = ("--device", "cpu", "--precision", "fp32", "--quiet", "--batch-size", "4")
 
@@ -258,6 +260,7 @@ def test_fit_says_what_it_reads_and_writes_unless_it_is_quiet(capsys, folder, tm
     assert first.startswith("data: ")
     assert "masks: " not in first  # a mean learns from whole pictures
     assert last == f"wrote {tmp_path / 'run' / 'model'}"
+    assert gapfill.load(tmp_path / "run").training_data == folder.name
     assert run("fit", "mean", "--set", "size=32", *words, "--quiet") == 0
     assert capsys.readouterr().err == ""
 
@@ -494,6 +497,15 @@ def test_an_interrupted_command_exits_with_130(capsys, monkeypatch):
     monkeypatch.setattr("gapfill.commands.list.run", interrupted)
     assert run("list") == 130
     assert capsys.readouterr().err == "gapfill: interrupted.\n"
+
+
+def test_a_terminated_command_exits_with_143(capsys, monkeypatch):
+    def terminated(options):
+        raise InterruptedRun("saved.", signal.SIGTERM)
+
+    monkeypatch.setattr("gapfill.commands.list.run", terminated)
+    assert run("list") == 143
+    assert capsys.readouterr().err == "gapfill: saved.\n"
 
 
 @pytest.mark.parametrize("command", ["list", "fit", "compare", "fill", "doctor"])

@@ -41,6 +41,10 @@ def pictures(model, count, size):
     return image, testing.masks.draw("brush", range(count), size, seed=1).float()
 
 
+FIXED = {"gan", "lama", "mean", "nearest"}
+"""Models whose graph takes one size alone, as docs/export.md says."""
+
+
 @needs_onnx
 @pytest.mark.parametrize("name", QUICK)
 def test_onnxruntime_fills_the_same(name, tmp_path):
@@ -53,7 +57,8 @@ def test_onnxruntime_fills_the_same(name, tmp_path):
     assert [each.name for each in session.get_outputs()] == ["filled"]
     sizes = (32,) if said == "32×32 alone" else (32, 48)
     free = (f"multiples of {model.multiple}", "multiples of 16")
-    assert len(sizes) == 1 or said.endswith(free)
+    assert said == "32×32 alone" or said.endswith(free)
+    assert (said == "32×32 alone") == (name in FIXED)
     for size in sizes:
         image, mask = pictures(model, 3, size)
         (filled,) = session.run(None, {"image": image.numpy(), "mask": mask.numpy()})
@@ -66,13 +71,15 @@ def test_onnxruntime_fills_the_same(name, tmp_path):
 @pytest.mark.parametrize("name", ["gan", "pconv"])
 def test_what_torch_exports_fills_the_same(name, tmp_path):
     model = testing.trained(small(name))
-    exporting.export(model, tmp_path / "x.pt2", "torch-export")
+    said = exporting.export(model, tmp_path / "x.pt2", "torch-export")
+    assert (said == "32×32 alone") == (name in FIXED)
     graph = torch.export.load(tmp_path / "x.pt2")
     assert not any("critic" in key for key in graph.state_dict)
-    image, mask = pictures(model, 5, 32)
-    torch.testing.assert_close(
-        graph.module()(image, mask), model.inpaint(image, mask), atol=1e-4, rtol=0
-    )
+    for size in (32,) if name in FIXED else (32, 48):
+        image, mask = pictures(model, 5, size)
+        torch.testing.assert_close(
+            graph.module()(image, mask), model.inpaint(image, mask), atol=1e-4, rtol=0
+        )
 
 
 @pytest.mark.parametrize("name", OTHERS)

@@ -16,7 +16,7 @@ from gapfill.commands import main as cli
 from gapfill.errors import UsageError
 from gapfill.fill import folder
 from gapfill.fill.folder import fill_folder
-from gapfill.fill.painting import fill_any_size, paint_many
+from gapfill.fill.painting import fill_any_size, paint, paint_many
 from gapfill.inpainter import Inpainter
 
 SIZES = {"a": (40, 50), "b": (40, 50), "c": (70, 90), "d": (33, 47), "e": (64, 64)}
@@ -121,6 +121,24 @@ def test_noise_does_not_depend_on_the_pictures_beside(model, monkeypatch):
     images = [torch.from_numpy(pixels(name)).movedim(-1, 0).clone() for name in SIZES]
     paint_many(model, images, [hole(name) > 0 for name in SIZES])
     assert set(model.batches) == {1}
+
+
+def test_a_stochastic_model_fills_each_picture_of_a_folder_by_the_seed():
+    model = gapfill.create("rcgan", size=32, width=4)
+    model.trained = True
+    images = [torch.from_numpy(pixels(name)).movedim(-1, 0) for name in "ab"]
+    holes = [hole(name) > 0 for name in "ab"]
+
+    def filled(seed):
+        made = [image.clone() for image in images]
+        paint_many(model, made, holes, seed)
+        return made
+
+    for image, missing, one, other in zip(images, holes, filled(3), filled(4), strict=True):
+        alone = image.clone()
+        paint(model, alone, missing, 3)
+        assert torch.equal(one, alone)
+        assert not torch.equal(one, other)
 
 
 def test_one_mask_serves_for_all_pictures_of_its_size(photos, capsys):

@@ -3,9 +3,10 @@
 import importlib.util
 import runpy
 import shutil
+import socket
 from pathlib import Path
 
-import huggingface_hub
+import huggingface_hub.constants
 import pytest
 import torch
 from common import message
@@ -129,8 +130,16 @@ def test_what_cannot_be_had_is_one_line(the_hub, model):
 def test_offline_nothing_is_asked(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    asked = []
+
+    def nobody(*address, **settings):
+        asked.append(address)
+        raise OSError("nobody answers here")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nobody)
     text = message(gapfill.Inpainter.from_pretrained, "me/faces", error=GapfillError)
     assert text.startswith("cannot get me/faces from the Hub (")
+    assert not asked
 
 
 @pytest.mark.skipif(not (ROOT / "hubconf.py").exists(), reason="gapfill is installed without it")

@@ -1,5 +1,7 @@
 """Eager, compiled and captured steps: the same numbers, and no others are taken for them."""
 
+import os
+import shutil
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -238,6 +240,10 @@ def test_what_players_share_inside_another_such_freezes_nothing(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    not any(map(shutil.which, (os.environ.get("CXX", "g++"), "g++", "clang++"))),
+    reason="needs a C++ compiler",
+)
 def test_inductors_first_steps_are_the_eager_ones():
     with seeded(0):
         model = Tiny(Tiny.Config())

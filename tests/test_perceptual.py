@@ -8,7 +8,7 @@ import torch
 from common import message
 
 import gapfill
-from gapfill import losses, trunks
+from gapfill import losses, masks, trunks
 from gapfill.data import Stream
 from gapfill.models import _perceptual
 from gapfill.models._perceptual import eye
@@ -109,7 +109,6 @@ def test_the_distance_is_that_of_the_published_class(name, lpips_name):
     assert (slopes[0] - slopes[1]).norm() < 0.02 * slopes[0].norm()
 
 
-@needs_alexnet
 def test_two_samples_are_rewarded_for_their_distance():
     def look(pictures):
         return [pictures + 2, pictures.mean((2, 3), keepdim=True) + 1]
@@ -131,6 +130,7 @@ def test_two_samples_are_rewarded_for_their_distance():
     assert towards[2] is None
 
 
+@needs_alexnet
 def test_under_autocast_the_gradient_keeps_its_direction():
     made, image = smooth(4).requires_grad_(), smooth(4, seed=1)
     slopes = []
@@ -241,6 +241,10 @@ def test_a_model_that_was_trained_with_the_network_fills_without_it(tmp_path, bl
     again = gapfill.load(tmp_path)
     assert again.config.perceptual == 1.0
     pictures = ((smooth(8) + 1) * 127).byte()
+    holes = masks.draw("rect", range(len(pictures)), 32)
+    filled = again.inpaint(pictures, holes)
+    assert torch.equal(filled, model.inpaint(pictures, holes))
+    assert not torch.equal(filled, pictures)
     text = message(again.fit, Stream(pictures, batch_size=4), steps=2, quiet=True)
     assert "perceptual" in text
 

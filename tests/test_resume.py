@@ -5,9 +5,11 @@ import os
 import random
 import signal
 import time
+from copy import deepcopy
 
 import pytest
 import torch
+from common import same
 
 import gapfill
 from gapfill import testing
@@ -84,9 +86,10 @@ def test_ten_kills_at_random_moments_change_no_bit(name, start, tmp_path):
     process.join()
     length = time.perf_counter() - begun
     assert process.exitcode == 0
-    chance, kills, runs = random.Random(name), 0, 0
-    while kills < 10:
+    chance, kills, runs, resumed = random.Random(name), 0, 0, 0
+    while kills < 10 or not resumed:
         folder = tmp_path / f"killed-{runs}"
+        resumed += any(folder.glob("checkpoint-*.pt"))
         process = start(name, folder)
         time.sleep(chance.uniform(0.05, 0.6) * length)
         process.kill()
@@ -112,6 +115,7 @@ def test_a_signal_finishes_the_step_saves_and_is_resumed(number, code, tmp_path)
             return super().block(first, count)
 
     model = gapfill.create("cnn", size=32, width=4)
+    initial = deepcopy(model.state_dict())
     stream, before = Interrupting(testing.pictures(model, 24), 4), signal.getsignal(number)
     with pytest.raises(
         InterruptedRun, match=r"interrupted at step 12 and saved in .*same"
@@ -120,6 +124,13 @@ def test_a_signal_finishes_the_step_saves_and_is_resumed(number, code, tmp_path)
     assert caught.value.exit_code == code
     assert (tmp_path / "checkpoint-00000012.pt").is_file()
     assert signal.getsignal(number) is before
+    settings = {"quiet": True, "steps": STEPS, "precision": "fp32", "device": "cpu"}
+    models = [gapfill.create("cnn", size=32, width=4) for _ in range(2)]
+    for each in models:
+        each.load_state_dict(initial)
+    for each, out in zip(models, (tmp_path, None), strict=True):
+        each.fit(Stream(testing.pictures(each, 24), 4), out=out, **settings)
+    assert same(*models)
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path):

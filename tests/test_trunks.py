@@ -231,8 +231,10 @@ def test_gradients_pass_through_a_trunk_to_the_pictures(monkeypatch):
 
 
 @pytest.fixture
-def server(tmp_path):
+def server(tmp_path, monkeypatch):
     """A server on this machine, and the folder that it serves."""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "127.0.0.1")
     folder = tmp_path / "served"
     folder.mkdir()
 
