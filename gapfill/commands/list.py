@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     from gapfill import pretrained, registry
     from gapfill.commands import listing
 
-    macs = options.macs or bool(options.json)
+    macs = not options.pretrained and (options.macs or bool(options.json))
     found, broken = listing.gather(registry.list_models(options.pattern, options.pretrained), macs)
     found = [
         one
